@@ -1,0 +1,1 @@
+"""What every room shares: errors, configuration, randomness, tables, materials."""

@@ -1,0 +1,90 @@
+"""Lattices of known materials and the elements behind the labels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adatom.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Material:
+    """A material as its image shows it.
+
+    Attributes
+    ----------
+    name : str
+        Chemical formula.
+    kind : {"mx2", "honeycomb"}
+        Which sheet it is.
+    lattice : float
+        In-plane lattice constant a of the hexagonal cell, Å.
+    thickness : float
+        Distance between the outer atomic planes, Å.
+    elements : tuple of (label, element)
+        Element behind each label; `X2` holds two atoms.
+    """
+
+    name: str
+    kind: Literal["mx2", "honeycomb"]
+    lattice: float
+    thickness: float
+    elements: tuple[tuple[str, str], ...]
+
+    @property
+    def neighbor_distance(self) -> float:
+        """Projected distance of nearest columns, Å."""
+        return self.lattice / 3**0.5
+
+
+def _mx2(metal: str, chalcogen: str, lattice: float, thickness: float) -> Material:
+    elements = (("M", metal), ("X2", chalcogen), ("X1", chalcogen))
+    return Material(f"{metal}{chalcogen}2", "mx2", lattice, thickness, elements)
+
+
+# In-plane lattice constants and chalcogen plane distances of the 2H monolayers (experiment where known;
+# Wilson & Yoffe, Adv. Phys. 18 (1969) 193; Haastrup et al., 2D Mater. 5 (2018) 042002).
+MATERIALS = {
+    material.name: material
+    for material in (
+        _mx2("Mo", "S", 3.160, 3.13),
+        _mx2("W", "S", 3.153, 3.14),
+        _mx2("Mo", "Se", 3.288, 3.34),
+        _mx2("W", "Se", 3.282, 3.36),
+        _mx2("Mo", "Te", 3.519, 3.61),
+        _mx2("Nb", "S", 3.324, 3.12),
+        _mx2("Ta", "S", 3.316, 3.13),
+        _mx2("Nb", "Se", 3.445, 3.36),
+        _mx2("Ta", "Se", 3.437, 3.36),
+        Material("graphene", "honeycomb", 2.461, 0.0, (("C", "C"),)),
+        Material("h-BN", "honeycomb", 2.504, 0.0, (("B", "B"), ("N", "N"))),
+    )
+}
+
+
+def get_material(name: str) -> Material:
+    """Look up a material by its formula, whatever its case.
+
+    Parameters
+    ----------
+    name : str
+        Formula, such as `"MoS2"` or `"graphene"`.
+
+    Returns
+    -------
+    Material
+        Lattice and elements.
+
+    Raises
+    ------
+    ConfigError
+        If the table does not hold it.
+
+    Examples
+    --------
+    >>> get_material("mos2").lattice
+    3.16
+    """
+    for known in MATERIALS.values():
+        if known.name.lower() == name.lower():
+            return known
+    raise ConfigError(f"material: must be one of {', '.join(MATERIALS)} (got {name!r})")

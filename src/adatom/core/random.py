@@ -1,0 +1,93 @@
+"""Randomness as an argument: generators from seeds, children by spawning, ranges to draw from."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from adatom.core.config import Config
+
+
+def make_rng(rng: np.random.Generator | int) -> np.random.Generator:
+    """Turn a seed into a generator; a generator is returned as it is.
+
+    Parameters
+    ----------
+    rng : Generator or int
+        The generator, or the seed of a new one.
+
+    Returns
+    -------
+    Generator
+        A numpy random generator.
+    """
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+
+
+def make_child_rng(seed: int, *keys: int) -> np.random.Generator:
+    """Generator of one numbered item, the same in whatever order the items are made.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the whole.
+    *keys : int
+        Numbers of the item (split, index, …).
+
+    Returns
+    -------
+    Generator
+        Independent of the generators of all other keys.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=keys))
+
+
+class Draw(Config):
+    """A number drawn anew for every image: `{min=, max=}`, `{log_min=, log_max=}` or `{choice=[…]}`."""
+
+    min: float | None = Field(None, description="Lower end of a uniform range.")
+    max: float | None = Field(None, description="Upper end of a uniform range.")
+    log_min: float | None = Field(None, gt=0, description="Lower end of a log-uniform range.")
+    log_max: float | None = Field(None, gt=0, description="Upper end of a log-uniform range.")
+    choice: tuple[float | str, ...] | None = Field(None, min_length=1, description="Values, each as likely.")
+
+    @model_validator(mode="after")
+    def _is_one_range(self) -> "Draw":
+        given = {name for name, value in self if value is not None}
+        if given not in ({"min", "max"}, {"log_min", "log_max"}, {"choice"}):
+            raise ValueError("a range is {min=, max=}, {log_min=, log_max=} or {choice=[…]}")
+        low, high = (self.min, self.max) if self.min is not None else (self.log_min, self.log_max)
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"the lower end {low} is above the upper end {high}")
+        return self
+
+    def __call__(self, rng: np.random.Generator) -> Any:
+        """Draw one value."""
+        if self.choice is not None:
+            return self.choice[int(rng.integers(len(self.choice)))]
+        if self.min is not None and self.max is not None:
+            return float(rng.uniform(self.min, self.max))
+        if self.log_min is not None and self.log_max is not None:
+            return float(np.exp(rng.uniform(np.log(self.log_min), np.log(self.log_max))))
+        raise ValueError("empty range")
+
+
+Number = Annotated[float | Draw, Field(union_mode="left_to_right")]
+
+
+def draw_value(value: float | Draw, rng: np.random.Generator) -> Any:
+    """Value of a field that is fixed or a range.
+
+    Parameters
+    ----------
+    value : float or Draw
+        A fixed number, or the range to draw from.
+    rng : Generator
+        Used only if `value` is a range.
+
+    Returns
+    -------
+    float or str
+        The number (a choice may hold strings).
+    """
+    return value(rng) if isinstance(value, Draw) else value

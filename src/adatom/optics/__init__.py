@@ -1,0 +1,1 @@
+"""Microscope, aberrations and probe."""
