@@ -1,0 +1,110 @@
+import ase.io
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from adatom.core.errors import FileError
+from adatom.core.materials import get_material
+from adatom.core.runs import (
+    RunRecord,
+    find_checksum,
+    logger,
+    open_run,
+    read_record,
+    write_record,
+    write_structure,
+    write_table,
+)
+from adatom.core.tables import make_atoms
+
+
+def make_record(**changes):
+    names = ("input", "config", "model", "image", "calibration", "summary")
+    values = {name: {} for name in names}
+    return RunRecord(
+        **values | {"task": "analyze", "started": "", "seed": None, "device": "cpu"} | changes,
+        warnings=(),
+        timings={"find": np.float32(0.5)},
+    )
+
+
+def make_table(labels=("M", "X2", "X1", "dopant")):
+    n = len(labels)
+    columns = {name: np.arange(n) / 7 for name in ("x", "y", "score", "intensity", "score_none")}
+    columns |= {name: np.full(n, 0.01) for name in ("x_err", "y_err", "intensity_err")}
+    columns |= {f"score_{label}": np.zeros(n) for label in set(labels)}
+    return make_atoms(columns | {"label": np.array(labels, dtype=object)}, sorted(set(labels)))
+
+
+def test_folder_appears_only_when_whole(tmp_path):
+    place = tmp_path / "deep" / "first.adatom"
+    with open_run(place) as folder:
+        assert not place.exists()
+        logger.info("found 7 columns")
+        write_record(make_record(seed=np.int64(3), summary={"rate": float("nan")}), folder)
+    record = read_record(place)
+    assert (record["seed"], record["summary"]["rate"]) == (3, None)
+    assert set(record["versions"]) >= {"python", "adatom", "torch", "numpy"}
+    assert "found 7 columns" in (place / "log.txt").read_text()
+    assert [path.name for path in place.parent.iterdir()] == ["first.adatom"]
+
+
+def test_failed_run_leaves_the_earlier_one(tmp_path):
+    place = tmp_path / "a.adatom"
+    for seed in (1, 2):
+        with open_run(place) as folder:
+            write_record(make_record(seed=seed), folder)
+    with pytest.raises(ZeroDivisionError), open_run(place) as folder:
+        write_record(make_record(seed=3 // 0), folder)
+    assert read_record(place)["seed"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.adatom"]
+
+
+def test_disk_full_is_a_file_error(tmp_path):
+    with (
+        pytest.raises(FileError, match="No space left on device"),
+        open_run(tmp_path / "a.adatom"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_things_are_not_replaced(tmp_path):
+    (tmp_path / "a.adatom").mkdir()
+    (tmp_path / "a.adatom" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileError, match="no run folder"), open_run(tmp_path / "a.adatom"):
+        pass
+    with pytest.raises(FileError, match="must end in"), open_run(tmp_path / "results"):
+        pass
+    assert (tmp_path / "a.adatom" / "thesis.txt").read_text() == "years of work"
+
+
+def test_tables_carry_units(tmp_path):
+    atoms = make_table()
+    write_table(atoms, tmp_path, "atoms")
+    schema = pq.read_schema(tmp_path / "atoms.parquet")
+    assert schema.field("x_err").metadata == {b"units": b"angstrom"}
+    assert schema.field("score").metadata is None
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "atoms.parquet"), atoms)
+    text = pd.read_csv(tmp_path / "atoms.csv")
+    assert list(text.columns[:5]) == ["frame", "atom", "x (angstrom)", "y (angstrom)", "label"]
+    np.testing.assert_allclose(text["x (angstrom)"], atoms["x"], rtol=1e-5)
+
+
+def test_structure_has_two_chalcogens_per_x2(tmp_path):
+    write_structure(make_table(), tmp_path, get_material("MoS2"))
+    structure = ase.io.read(tmp_path / "structure.extxyz")
+    assert structure.get_chemical_symbols() == ["Mo", "S", "S", "S", "X"]
+    np.testing.assert_allclose(structure.positions[:, 2], [0, 1.565, -1.565, 1.565, 0])
+    np.testing.assert_allclose(structure.positions[:, 0], np.array([0, 1, 1, 2, 3]) / 7, atol=1e-6)
+    assert list(structure.arrays["atom"]) == [0, 1, 1, 2, 3]
+
+
+def test_checksum_of_file_and_folder(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert find_checksum(tmp_path / "a") == known
+    before = find_checksum(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert find_checksum(tmp_path) != before
