@@ -1,0 +1,305 @@
+"""Shape of a column's image: a cubic spline that stands for a Gaussian, a probe or an estimate."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from adatom.core.errors import ConfigError
+
+PHASES = 16
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Image of one column of unit intensity, as a sum of cubic B-splines on a square grid.
+
+    Attributes
+    ----------
+    coefficients : (K, K) array, Å⁻²
+        Spline coefficients indexed [y, x]; K is odd and the column stands at the middle knot.
+    step : float
+        Distance of knots, Å.
+    covariance : (2, 2) array, Å²
+        Second moments [y, x] of the Gaussian that describes the core.
+    kind : {"gaussian", "estimated", "given"}
+        Where the shape comes from.
+    """
+
+    coefficients: np.ndarray
+    step: float
+    covariance: np.ndarray
+    kind: Literal["gaussian", "estimated", "given"]
+
+    @property
+    def sigma(self) -> float:
+        """Mean width of the core, Å."""
+        return float(np.linalg.det(self.covariance) ** 0.25)
+
+    @property
+    def radius(self) -> float:
+        """Distance from the center beyond which the profile vanishes, Å."""
+        return (len(self.coefficients) // 2 + 1) * self.step
+
+    def evaluate(
+        self, y: np.ndarray, x: np.ndarray, *, orders: tuple[int, int] = (0, 0)
+    ) -> np.ndarray:
+        """Value, or a derivative, at each offset from the column's center.
+
+        Parameters
+        ----------
+        y, x : (M,) array
+            Offsets, Å.
+        orders : (int, int)
+            Order of the derivative along y and x, 0 to 2.
+
+        Returns
+        -------
+        (M,) array
+            Å⁻² for the value, divided by Å for every order of the derivative.
+        """
+        half = len(self.coefficients) // 2
+        first_y, weights_y = _weights(y / self.step, orders[0])
+        first_x, weights_x = _weights(x / self.step, orders[1])
+        padded = np.pad(self.coefficients, 4)
+        limit = len(padded) - 4
+        rows = np.clip(first_y + half + 4, 0, limit)[:, None] + np.arange(4)
+        columns = np.clip(first_x + half + 4, 0, limit)[:, None] + np.arange(4)
+        around = padded[rows[:, :, None], columns[:, None, :]]
+        values = np.einsum("mi,mij,mj->m", weights_y, around, weights_x)
+        return values / self.step ** sum(orders)
+
+    def evaluate_grid(
+        self, y: np.ndarray, x: np.ndarray, *, orders: tuple[int, int] = (0, 0)
+    ) -> np.ndarray:
+        """Value, or a derivative, on the grid that two axes span.
+
+        Parameters
+        ----------
+        y : (H,) array
+            Offsets of the rows, Å.
+        x : (W,) array
+            Offsets of the columns of pixels, Å.
+        orders : (int, int)
+            Order of the derivative along y and x, 0 to 2.
+
+        Returns
+        -------
+        (H, W) array
+            Å⁻² for the value, divided by Å for every order of the derivative.
+        """
+        half = len(self.coefficients) // 2
+        knots = np.arange(-half, half + 1)
+        along_y = cubic_spline(y[:, None] / self.step - knots, orders[0])
+        along_x = cubic_spline(x[:, None] / self.step - knots, orders[1])
+        return along_y @ self.coefficients @ along_x.T / self.step ** sum(orders)
+
+
+def make_gaussian_profile(covariance: np.ndarray | float) -> Profile:
+    """Gaussian column.
+
+    Parameters
+    ----------
+    covariance : (2, 2) array or float, Å²
+        Second moments [y, x]; a number is the variance of a round one.
+
+    Returns
+    -------
+    Profile
+        Gaussian of unit integral, cut at four widths.
+
+    Examples
+    --------
+    >>> profile = make_gaussian_profile(0.25)
+    >>> value = profile.evaluate(np.array([0.5]), np.array([0.0]))[0]
+    >>> round(float(value * 2 * np.pi * 0.25), 3)
+    0.607
+    """
+    matrix = np.eye(2) * covariance if np.ndim(covariance) == 0 else np.asarray(covariance, float)
+    widths = np.linalg.eigvalsh(matrix)
+    if widths[0] <= 0:
+        raise ConfigError(f"covariance: must be positive definite (got {matrix.tolist()})")
+    step = 0.3 * float(widths[0]) ** 0.5
+    half = int(np.ceil(4 * widths[1] ** 0.5 / step)) - 1
+    axis = np.arange(-half - 6, half + 7) * step
+    inverse = np.linalg.inv(matrix)
+    y, x = axis[:, None], axis[None]
+    exponent = inverse[0, 0] * y**2 + 2 * inverse[0, 1] * y * x + inverse[1, 1] * x**2
+    values = np.exp(-exponent / 2) / (2 * np.pi * np.linalg.det(matrix) ** 0.5)
+    coefficients = ndimage.spline_filter(values, order=3, mode="mirror")[6:-6, 6:-6]
+    return Profile(coefficients, step, matrix, "gaussian")
+
+
+def make_profile(values: np.ndarray, pixel_size: float) -> Profile:
+    """Profile from an array, such as the intensity of a known probe.
+
+    Parameters
+    ----------
+    values : (K, K) array
+        Intensity indexed [y, x], the column's center on the middle pixel (K is odd).
+    pixel_size : float
+        Å per pixel.
+
+    Returns
+    -------
+    Profile
+        The shape, scaled to unit integral.
+
+    Raises
+    ------
+    ConfigError
+        If the array is not square with an odd side, or its sum is not positive.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.shape[0] % 2 == 0:
+        raise ConfigError(f"profile: must be square with an odd side (got shape {values.shape})")
+    total = values.sum() * pixel_size**2
+    if not total > 0:
+        raise ConfigError(f"profile: must have a positive sum (got {values.sum():.3g})")
+    coefficients = ndimage.spline_filter(np.pad(values / total, 6), order=3, mode="mirror")[
+        6:-6, 6:-6
+    ]
+    return Profile(coefficients, pixel_size, core_covariance(values / total, pixel_size), "given")
+
+
+def core_covariance(values: np.ndarray, step: float) -> np.ndarray:
+    """Second moments of the Gaussian that fits the core of a profile best.
+
+    Parameters
+    ----------
+    values : (K, K) array
+        Profile on a square grid, its center on the middle pixel.
+    step : float
+        Å per pixel.
+
+    Returns
+    -------
+    (2, 2) array
+        Covariance [y, x], Å², from moments weighted by the Gaussian itself.
+    """
+    axis = (np.arange(len(values)) - len(values) // 2) * step
+    y, x = axis[:, None], axis[None]
+    matrix = np.eye(2) * 0.2
+    for _ in range(30):
+        inverse = np.linalg.inv(matrix)
+        exponent = inverse[0, 0] * y**2 + 2 * inverse[0, 1] * y * x + inverse[1, 1] * x**2
+        weighted = values * np.exp(-exponent / 2)
+        total = weighted.sum()
+        moments = [(weighted * product).sum() / total for product in (y * y, y * x, x * x)]
+        # The product of two equal Gaussians has half their covariance.
+        matrix = 2 * np.array([[moments[0], moments[1]], [moments[1], moments[2]]])
+        low, directions = np.linalg.eigh(matrix)
+        matrix = (directions * np.clip(low, 0.01, 1.5)) @ directions.T
+    return matrix
+
+
+@dataclass(frozen=True)
+class PatchTable:
+    """A profile sampled on the pixels around a column, for every sub-pixel phase of its center.
+
+    Attributes
+    ----------
+    offsets : (P, 2) int array, px
+        Pixels [y, x] of a patch relative to the pixel nearest to the column.
+    basis : (PHASES², 3, P) float32 array
+        Derivatives of the profile by the column's y and x (per pixel) and its value, for unit
+        intensity (sum over pixels 1).
+    """
+
+    offsets: np.ndarray
+    basis: np.ndarray
+
+
+def tabulate_profile(
+    profile: Profile, pixel_sizes: tuple[float, float], radius: float
+) -> PatchTable:
+    """Sample a profile for every sub-pixel phase.
+
+    Parameters
+    ----------
+    profile : Profile
+        Shape of a column.
+    pixel_sizes : (float, float)
+        Å per pixel along y and x.
+    radius : float
+        Radius of the patch, Å.
+
+    Returns
+    -------
+    PatchTable
+        Offsets of the pixels and the profile with its derivatives there.
+    """
+    half_y, half_x = (int(np.ceil(radius / size)) for size in pixel_sizes)
+    rows, columns = np.arange(-half_y, half_y + 1), np.arange(-half_x, half_x + 1)
+    phases = (np.arange(PHASES) + 0.5) / PHASES - 0.5
+    y = ((rows - phases[:, None]) * pixel_sizes[0]).ravel()
+    x = ((columns - phases[:, None]) * pixel_sizes[1]).ravel()
+    area = pixel_sizes[0] * pixel_sizes[1]
+    scales = (-area * pixel_sizes[0], -area * pixel_sizes[1], area)
+    parts = []
+    for orders, scale in zip(((1, 0), (0, 1), (0, 0)), scales, strict=True):
+        grid = profile.evaluate_grid(y, x, orders=orders) * scale
+        grid = grid.reshape(PHASES, len(rows), PHASES, len(columns)).transpose(0, 2, 1, 3)
+        parts.append(grid.reshape(PHASES**2, -1))
+    basis = np.stack(parts, axis=1).astype(np.float32)
+    grid_y, grid_x = np.meshgrid(rows, columns, indexing="ij")
+    inside = np.hypot(grid_y * pixel_sizes[0], grid_x * pixel_sizes[1]).ravel() <= radius
+    offsets = np.stack([grid_y.ravel(), grid_x.ravel()], axis=1)[inside]
+    return PatchTable(offsets, np.ascontiguousarray(basis[:, :, inside]))
+
+
+def autocorrelate(profile: Profile) -> Profile:
+    """Overlap integral of two columns as a function of their distance.
+
+    Parameters
+    ----------
+    profile : Profile
+        Shape of a column.
+
+    Returns
+    -------
+    Profile
+        ∫ g(u) g(u − d) du at the offset d, Å⁻², as a spline.
+    """
+    half = len(profile.coefficients) // 2
+    axis = np.arange(-half - 1, half + 2) * profile.step
+    values = profile.evaluate_grid(axis, axis)
+    size = 2 * len(values) - 1
+    spectrum = np.fft.rfft2(values, s=(size, size))
+    overlap = (
+        np.fft.fftshift(np.fft.irfft2(np.abs(spectrum) ** 2, s=(size, size))) * profile.step**2
+    )
+    coefficients = ndimage.spline_filter(overlap, order=3, mode="mirror")
+    return Profile(coefficients, profile.step, 2 * profile.covariance, profile.kind)
+
+
+def cubic_spline(offset: np.ndarray, order: int) -> np.ndarray:
+    """Cubic B-spline of unit knot distance, or one of its derivatives.
+
+    Parameters
+    ----------
+    offset : array
+        Distance from the middle knot, in knots.
+    order : int
+        Order of the derivative, 0 to 2.
+
+    Returns
+    -------
+    array
+        Values, of the shape of `offset`.
+    """
+    far = np.abs(offset)
+    outer = np.clip(2 - far, 0, None)
+    inner = np.clip(1 - far, 0, None)
+    if order == 0:
+        return (outer**3 - 4 * inner**3) / 6
+    if order == 1:
+        return -np.sign(offset) * (outer**2 - 4 * inner**2) / 2
+    return outer - 4 * inner
+
+
+def _weights(position: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """First knot and the weights of the four knots that reach each position."""
+    first = np.floor(position).astype(np.intp) - 1
+    return first, cubic_spline((position - first)[:, None] - np.arange(4), order)

@@ -1,0 +1,176 @@
+"""Refine the positions of all columns of an image at once, with their errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.errors import ImageError
+from adatom.detect.columns import make_background
+from adatom.detect.fit import JointFit
+from adatom.detect.profile import Profile, make_gaussian_profile
+
+
+class RefineConfig(Config):
+    """How the columns are fitted."""
+
+    max_pixel_size: float = Field(
+        default=0.2, gt=0, description="Finer pixels are summed up to this, Å."
+    )
+    max_shift: float = Field(
+        default=0.5, gt=0, description="Longest way from the start position, Å."
+    )
+    background_spacing: float = Field(
+        default=8.0, gt=0, description="Distance of background nodes, Å."
+    )
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Columns after the fit.
+
+    Attributes
+    ----------
+    positions : (N, 2) array, px
+        Centers [y, x].
+    errors : (N, 2) array, px
+        Standard error of each coordinate.
+    intensity : (N,) array
+        Integral above the background: counts, or value times Å².
+    intensity_err : (N,) array
+        Its standard error.
+    background : (N,) array
+        Background at each column, in the units of a pixel of the image.
+    is_refined : (N,) bool array
+        False where the fit was refused: the start position is kept, with a larger error.
+    profile : Profile
+        Shape of a column that was used.
+    noise : (float, float)
+        Variance of a pixel of the image: constant, and slope with its expected value.
+    prior : float or None
+        Width of the static displacements, Å; None if the prior was not used.
+    """
+
+    positions: np.ndarray
+    errors: np.ndarray
+    intensity: np.ndarray
+    intensity_err: np.ndarray
+    background: np.ndarray
+    is_refined: np.ndarray
+    profile: Profile
+    noise: tuple[float, float]
+    prior: float | None
+
+
+def refine_positions(
+    values: np.ndarray,
+    positions: np.ndarray,
+    pixel_size: float | tuple[float, float],
+    *,
+    is_counts: bool,
+    config: RefineConfig | None = None,
+) -> Refined:
+    """Fit all columns of an image jointly by maximum likelihood.
+
+    Parameters
+    ----------
+    values : (H, W) array
+        The image: electrons per pixel, or any values that grow linearly with them.
+    positions : (N, 2) array, px
+        About where the columns are, [y, x], to 0.3 Å.
+    pixel_size : float or (float, float)
+        Å per pixel, the same or along y and x.
+    is_counts : bool
+        Whether the values are counts of electrons (Poisson noise); else the noise is found from
+        the image.
+    config : RefineConfig, optional
+        How the columns are fitted.
+
+    Returns
+    -------
+    Refined
+        Positions, intensities and their errors, one row per column in the order given.
+
+    Raises
+    ------
+    ImageError
+        If the image is not two-dimensional or has values that are not finite.
+    """
+    config = config or RefineConfig()
+    values, positions = _check(values, positions)
+    sizes = np.broadcast_to(np.asarray(pixel_size, float), 2)
+    bins = np.maximum(1, (config.max_pixel_size / sizes + 1e-6).astype(int))
+    bins = np.minimum(bins, values.shape)
+    binned = bin_image(values, (int(bins[0]), int(bins[1]))) / (1 if is_counts else bins.prod())
+    coarse = sizes * bins
+    start = (positions - (bins - 1) / 2) / bins
+    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), config)
+    return _collect(fit, bins, is_counts, config)
+
+
+def _check(values: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values, float)
+    if values.ndim != 2 or values.size == 0:
+        raise ImageError(f"values: must be one image (H, W) (got shape {values.shape})")
+    if not np.isfinite(values).all():
+        n_bad = int((~np.isfinite(values)).sum())
+        raise ImageError(f"values: must be finite (got {n_bad} that are not)")
+    return values, np.asarray(positions, float).reshape(-1, 2)
+
+
+def _fit(
+    values: np.ndarray, start: np.ndarray, sizes: tuple[float, float], config: RefineConfig
+) -> JointFit:
+    spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
+    background = make_background(values.shape, spacing)
+    fit = JointFit(values, start, sizes, background, make_gaussian_profile(0.45**2), (0.0, 1.0))
+    fit.iterate(6)
+    return fit
+
+
+def _collect(fit: JointFit, bins: np.ndarray, is_counts: bool, config: RefineConfig) -> Refined:
+    """Errors, and everything in the pixels of the image as it came."""
+    covariance = fit.make_fisher().covariance()
+    spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
+    sizes = np.array(fit.pixel_sizes)
+    errors = spread[:, :2] / np.maximum(fit.intensity, spread[:, 2])[:, None]
+    moved = np.hypot(*((fit.positions - fit.start) * sizes).T)
+    is_refined = (moved <= config.max_shift) & (errors * sizes < config.max_shift).all(axis=1)
+    positions = np.where(is_refined[:, None], fit.positions, fit.start)
+    errors = np.where(is_refined[:, None], errors, config.max_shift / sizes)
+    unit = 1.0 if is_counts else float(sizes.prod())
+    pixel_background = fit.background.field(fit.nodes) / (bins.prod() if is_counts else 1)
+    limit = np.array(fit.values.shape) - 1
+    y, x = np.clip(np.rint(fit.positions), 0, limit).astype(np.intp).T
+    return Refined(
+        positions=positions * bins + (bins - 1) / 2,
+        errors=errors * bins,
+        intensity=fit.intensity * unit,
+        intensity_err=spread[:, 2] * unit,
+        background=pixel_background[y, x],
+        is_refined=is_refined,
+        profile=fit.profile,
+        noise=fit.noise,
+        prior=None,
+    )
+
+
+def bin_image(values: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
+    """Sum pixels in blocks; rows and columns that fill no block are left out.
+
+    Parameters
+    ----------
+    values : (H, W) array
+        The image.
+    bins : (int, int)
+        Rows and columns of a block.
+
+    Returns
+    -------
+    (H // bins[0], W // bins[1]) array
+        Sums.
+    """
+    n_y, n_x = (n // step for n, step in zip(values.shape, bins, strict=True))
+    blocks = values[: n_y * bins[0], : n_x * bins[1]].reshape(n_y, bins[0], n_x, bins[1])
+    return blocks.sum(axis=(1, 3))
