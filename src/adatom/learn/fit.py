@@ -1,0 +1,238 @@
+"""Train a network on simulated images: resumable, with a moving average of the weights."""
+
+import csv
+import math
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
+
+import adatom
+from adatom.core.errors import FileError, ModelError
+from adatom.images.normalize import NormalizeConfig
+from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
+from adatom.networks.model import Model, ModelCard, build_network
+from adatom.networks.unet import UNet
+from adatom.simulate.recipe import Draw, Recipe
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass
+class _Progress:
+    """Where a training stands."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+
+
+def train_model(
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, n_workers: int = 1,
+    report: Report | None = None,
+) -> Model:
+    """Train the network of a recipe on images simulated while it learns.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to simulate, the network, and how it learns.
+    folder : str or Path
+        Where checkpoint, history.csv and the best weights go; made if missing.
+    resume : bool
+        Continue the training that the folder holds.
+    n_workers : int
+        Processes that simulate.
+    report : callable, optional
+        Called with (step, steps in all, one line of text).
+
+    Returns
+    -------
+    Model
+        The averaged weights that were best on held-out images, with an uncalibrated card.
+
+    Raises
+    ------
+    FileError
+        If the folder holds a training and `resume` is off, or none and it is on.
+    """
+    folder = Path(folder)
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists() and not resume:
+        raise FileError(f"{folder}: holds a training already; resume it or name another folder")
+    if resume and not checkpoint.exists():
+        raise FileError(f"{folder}: holds no training to resume")
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(mixed_precision="bf16" if _has_fast_bf16() else "no")
+    training = recipe.training
+    card = make_card(recipe)
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(training.seed)
+        network = build_network(card).to(memory_format=torch.channels_last)
+    average = build_network(card)
+    average.load_state_dict(network.state_dict())
+    optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+    progress = _Progress()
+    if resume:
+        progress = _load_checkpoint(checkpoint, network, average, optimizer)
+    pairs = SimulatedPairs(recipe, progress.step * training.batch_size)
+    loader = DataLoader(pairs, training.batch_size, num_workers=n_workers, prefetch_factor=4 if n_workers else None, worker_init_fn=_one_thread)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    held_out = _make_held_out(recipe)
+    running = math.nan
+    for images, targets in loader:
+        if progress.step >= training.n_steps or _is_stuck(progress, recipe):
+            break
+        rate = _learning_rate(progress.step, recipe)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        images = images.to(accelerator.device, memory_format=torch.channels_last)
+        with accelerator.autocast():
+            loss = torch.nn.functional.cross_entropy(network(images), targets.to(accelerator.device))
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress.step += 1
+        _update_average(average, accelerator.unwrap_model(network), progress.step, training.average)
+        latest = float(loss.detach())
+        running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
+        if report and progress.step % 10 == 0:
+            report(progress.step, training.n_steps, f"loss {running:.4f}, held out {progress.best_loss:.4f}")
+        if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
+            held_out_loss = _evaluate(average, held_out)
+            if held_out_loss < progress.best_loss:
+                progress.best_loss, progress.best_step = held_out_loss, progress.step
+                _save_whole(average.state_dict(), folder / "best.safetensors")
+            _write_history(folder, progress.step, running, held_out_loss, rate)
+            _save_checkpoint(checkpoint, accelerator.unwrap_model(network), average, optimizer, progress)
+    average.load_state_dict(load_file(folder / "best.safetensors"))
+    card = card.model_copy(update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}})
+    return Model(average.eval(), card)
+
+
+def make_card(recipe: Recipe) -> ModelCard:
+    """Card of the model that a recipe trains, before it is calibrated.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe.
+
+    Returns
+    -------
+    ModelCard
+        With what the recipe knows.
+    """
+    training, dose = recipe.training, recipe.detector.dose
+    low, high = (dose.log_min or dose.min, dose.log_max or dose.max) if isinstance(dose, Draw) else (dose, dose)
+    return ModelCard(
+        name=training.name, labels=training.labels, widths=recipe.network.widths, pixel_size=training.pixel_size,
+        pixel_size_range=(0.03, 1.4 * training.pixel_size), dose_range=(low or 0.0, high or 0.0),
+        normalization=NormalizeConfig(), recipe=recipe.model_dump(mode="json", exclude_defaults=True), seed=training.seed,
+        versions={"adatom": adatom.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+
+
+def _has_fast_bf16() -> bool:
+    """Whether bfloat16 has instructions here; emulated it is slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    pairs = [make_pair(recipe, VALIDATION, index) for index in range(recipe.training.n_validation)]
+    return [
+        (torch.from_numpy(np.stack([p[0] for p in batch])), torch.from_numpy(np.stack([p[1] for p in batch])))
+        for batch in (pairs[i : i + 8] for i in range(0, len(pairs), 8))
+    ]
+
+
+def _evaluate(network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """Mean loss on held-out images."""
+    network.eval()
+    with torch.inference_mode():
+        losses = [
+            float(torch.nn.functional.cross_entropy(network(images.to(memory_format=torch.channels_last)), targets))
+            for images, targets in held_out
+        ]
+    return float(np.mean(losses))
+
+
+def _learning_rate(step: int, recipe: Recipe) -> float:
+    """Short warm-up, then a cosine to zero."""
+    training = recipe.training
+    warm = min(1.0, (step + 1) / 200)
+    return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / training.n_steps))
+
+
+def _is_stuck(progress: _Progress, recipe: Recipe) -> bool:
+    waited = progress.step - progress.best_step
+    return waited >= recipe.training.patience * recipe.training.validate_every
+
+
+def _update_average(average: UNet, network: UNet, step: int, decay: float) -> None:
+    """Moving average of the weights; young averages forget faster."""
+    keep = min(decay, step / (step + 10))
+    with torch.no_grad():
+        for mean, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(new.to(mean.device), 1 - keep)
+            else:
+                mean.copy_(new)
+
+
+def _write_history(folder: Path, step: int, loss: float, held_out: float, rate: float) -> None:
+    path = folder / "history.csv"
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(["step", "loss", "held_out_loss", "learning_rate"])
+        writer.writerow([step, f"{loss:.6f}", f"{held_out:.6f}", f"{rate:.3e}"])
+
+
+def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write beside, then rename: a file that is there is whole."""
+    beside = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside)
+    os.replace(beside, path)
+
+
+def _save_checkpoint(path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer, progress: _Progress) -> None:
+    state = {f"network.{k}": v for k, v in network.state_dict().items()}
+    state |= {f"average.{k}": v.clone() for k, v in average.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    state["progress"] = torch.tensor([progress.step, progress.best_loss, progress.best_step], dtype=torch.float64)
+    _save_whole(state, path)
+
+
+def _load_checkpoint(path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer) -> _Progress:
+    state = load_file(path)
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    try:
+        network.load_state_dict(part("network."))
+        average.load_state_dict(part("average."))
+    except RuntimeError as error:
+        raise ModelError(f"{path}: holds another network than the recipe's") from error
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in part("optimizer.").items():
+        index, key = name.split(".", 1)
+        moments.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    step, best_loss, best_step = state["progress"].tolist()
+    return _Progress(int(step), best_loss, int(best_step))

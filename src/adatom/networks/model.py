@@ -1,0 +1,160 @@
+"""Models: a network and the card that says what it is, stored as safetensors and JSON."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from adatom.core.config import Config
+from adatom.core.errors import FileError, ModelError
+from adatom.images.normalize import NormalizeConfig
+from adatom.networks.unet import UNet
+
+
+class Calibration(Config):
+    """How raw network outputs become scores that mean what they say."""
+
+    temperature: float = Field(1.0, gt=0, description="Divides the logits of a column's label.")
+    offsets: tuple[float, ...] = Field((), description="Added to the logits of the labels.")
+    prior: tuple[float, ...] = Field((), description="Shares of the labels in training.")
+
+
+class ModelCard(Config):
+    """What a model is, what it was trained on and where it fails."""
+
+    name: str = Field(description="Name of the model.")
+    title: str = Field("", description="One sentence: what it finds in what images.")
+    labels: tuple[str, ...] = Field(min_length=1, description="Labels it gives to columns.")
+    columns: dict[str, str] = Field({}, description="What column each label stands for.")
+    widths: tuple[int, ...] = Field(min_length=2, description="Channels of the U-Net per level.")
+    pixel_size: float = Field(gt=0, description="Å per pixel that the network works at.")
+    pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
+    dose_range: tuple[float, float] = Field(description="Incident e/Å² that it was trained on.")
+    normalization: NormalizeConfig = Field(description="How images are normalized.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Lowest score of a column.")
+    min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
+    calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
+    recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")
+    n_steps: int = Field(0, ge=0, description="Steps it was trained for.")
+    seed: int = Field(0, description="Seed of images and weights.")
+    versions: dict[str, str] = Field({}, description="Versions of what trained it.")
+    scores: dict[str, float] = Field({}, description="Figures on held-out simulation.")
+    limits: tuple[str, ...] = Field((), description="Where it fails.")
+    checksum: str = Field("", description="SHA-256 of the weights file.")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready for use, and its card."""
+
+    network: UNet
+    card: ModelCard
+
+
+def build_network(card: ModelCard) -> UNet:
+    """Make the network that a card describes, with fresh weights."""
+    return UNet(len(card.labels) + 1, card.widths)
+
+
+def save_model(model: Model, folder: str | Path) -> Path:
+    """Write a model as `NAME.safetensors` (float16) and `NAME.json`.
+
+    Parameters
+    ----------
+    model : Model
+        Network and card; the checksum is filled in.
+    folder : str or Path
+        Existing folder.
+
+    Returns
+    -------
+    Path
+        The card's file.
+    """
+    path = Path(folder) / f"{model.card.name}.json"
+    state = {
+        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in model.network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    weights = save(state)
+    card = model.card.model_copy(update={"checksum": hashlib.sha256(weights).hexdigest()})
+    text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    try:
+        for target, content in ((path.with_suffix(".safetensors"), weights), (path, text.encode())):
+            beside = target.with_name(target.name + ".part")
+            beside.write_bytes(content)
+            os.replace(beside, target)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Load a model that ships with adatom, or one from a file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name such as "haadf-mx2", or the path of a card (.json) with its weights beside it.
+
+    Returns
+    -------
+    Model
+        The network in evaluation mode, and its card.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, its card breaks a rule, or its weights are not those of the card.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        path = path.with_suffix(".json")
+    if path.suffix != ".json":
+        path = _shipped_folder() / f"{name_or_path}.json"
+        if not path.exists():
+            known = ", ".join(card.name for card in list_models()) or "none"
+            raise ModelError(f"model: must be a .json card or one of {known} (got {str(name_or_path)!r})")
+    card = _read_card(path)
+    try:
+        weights = path.with_suffix(".safetensors").read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path.with_suffix('.safetensors')}: cannot be read ({error.strerror})") from error
+    if hashlib.sha256(weights).hexdigest() != card.checksum:
+        raise ModelError(f"{path.with_suffix('.safetensors')}: its checksum is not that of the card {path.name}")
+    network = build_network(card)
+    try:
+        network.load_state_dict({k: v.float() for k, v in load(weights).items()}, strict=False)
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path.with_suffix('.safetensors')}: does not hold the network of its card") from error
+    return Model(network.eval().to(memory_format=torch.channels_last), card)
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of the models that ship with adatom."""
+    return [_read_card(path) for path in sorted(_shipped_folder().glob("*.json"))]
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("adatom.networks"))) / "shipped"
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: is not a model card ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: is not a model card")
+    return ModelCard.from_mapping(values, source=str(path))

@@ -1,0 +1,143 @@
+"""Recipes: what to simulate and how to learn from it, as TOML files."""
+
+from importlib import resources
+from pathlib import Path
+
+from pydantic import Field
+
+from adatom.core.config import Config, read_toml
+from adatom.core.errors import ConfigError
+from adatom.core.random import Draw, Number
+from adatom.optics.microscope import Microscope
+from adatom.simulate.detector import Detector, FilterConfig
+from adatom.simulate.scan import ScanConfig
+
+
+class StructureConfig(Config):
+    """Sheets of MX2 and what is wrong with them."""
+
+    materials: tuple[str, ...] = Field(("MoS2",), min_length=1, description="Hosts, each as likely.")
+    angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
+    scale: Number = Field(1.0, description="Lattice constant over that of the table.")
+    shear: Number = Field(0.0, description="Shear and axis ratio of the image, as strain.")
+    distortion: Number = Field(0.0, description="Smooth displacements, rms, Å.")
+    distortion_length: Number = Field(30.0, description="Length over which they vary, Å.")
+    disorder: Number = Field(0.03, description="Static displacement of every column per axis, Å.")
+    vacancies: Number = Field(0.0, description="Share of X columns that lack an atom.")
+    double_vacancies: Number = Field(0.05, description="Share of these that lack both.")
+    metal_vacancies: Number = Field(0.0, description="Share of M columns that are empty.")
+    metal_dopants: tuple[str, ...] = Field((), description="Elements put on M sites.")
+    metal_dopant_share: Number = Field(0.0, description="Share of M sites that are doped.")
+    chalcogen_dopants: tuple[str, ...] = Field((), description="Elements put on X sites.")
+    chalcogen_dopant_share: Number = Field(0.0, description="Share of X atoms that are replaced.")
+    grain_boundary: Number = Field(0.0, description="Chance of a grain boundary.")
+    holes: Number = Field(0.0, description="Chance of a hole or an edge.")
+
+
+class SpecimenConfig(Config):
+    """What else scatters electrons, and how strongly each column does."""
+
+    exponent: Number = Field(1.7, description="Power of Z that the HAADF contrast follows.")
+    background: Number = Field(0.05, description="Even background, in units of an M peak.")
+    slow_background: Number = Field(0.0, description="Slow variation of it, rms, in M peaks.")
+    contamination: Number = Field(0.0, description="Chance of patches of contamination.")
+    contamination_height: Number = Field(0.5, description="Their height, in M peaks.")
+
+
+class ColumnConfig(Config):
+    """How wide a column looks."""
+
+    gaussian: Number = Field(0.0, description="Chance of a Gaussian in place of the real probe.")
+    sigma: Number = Field(0.42, description="Standard deviation of that Gaussian, Å.")
+    split: Number = Field(0.0, description="Elongation of that Gaussian (astigmatism), Å.")
+    vibration: Number = Field(0.08, description="Thermal displacement per axis added to the probe, Å.")
+    tail_weight: Number = Field(0.0, description="Share of the intensity in wide tails.")
+    tail_sigma: Number = Field(1.2, description="Standard deviation of the tails, Å.")
+
+
+class DatasetConfig(Config):
+    """Size of the images."""
+
+    size: float = Field(38.4, gt=0, description="Height and width of an image, Å.")
+    pixel_size: Number = Field(0.2, description="Å per pixel.")
+
+
+class NetworkConfig(Config):
+    """Compact U-Net."""
+
+    widths: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, description="Channels per level.")
+
+
+class TrainingConfig(Config):
+    """How the network learns."""
+
+    name: str = Field("unnamed", description="Name of the model.")
+    pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
+    labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
+    radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
+    n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
+    batch_size: int = Field(8, gt=0, description="Images per step.")
+    learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate.")
+    weight_decay: float = Field(1e-4, ge=0, description="Decay of the weights (AdamW).")
+    average: float = Field(0.999, ge=0, lt=1, description="Moving average of the weights.")
+    n_validation: int = Field(48, gt=0, description="Held-out images for the loss.")
+    validate_every: int = Field(500, gt=0, description="Steps between two looks at them.")
+    patience: int = Field(20, gt=0, description="Looks without improvement before it stops.")
+    seed: int = Field(1, description="Seed of images and weights.")
+
+
+class Recipe(Config):
+    """Everything that a data set and a model are made from."""
+
+    structure: StructureConfig = StructureConfig()
+    specimen: SpecimenConfig = SpecimenConfig()
+    microscope: Microscope = Microscope()
+    columns: ColumnConfig = ColumnConfig()
+    scan: ScanConfig = ScanConfig()
+    detector: Detector = Detector()
+    filter: FilterConfig = FilterConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that ship with adatom."""
+    folder = resources.files("adatom.simulate") / "recipes"
+    return sorted(Path(str(entry)).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Load a recipe that ships with adatom, or a TOML file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name such as "haadf_mx2", or the path of a .toml file.
+
+    Returns
+    -------
+    Recipe
+        The checked recipe.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe, or it breaks a rule.
+
+    Examples
+    --------
+    >>> load_recipe("haadf_mx2").training.labels
+    ('M', 'X2', 'X1', 'dopant')
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return Recipe.from_mapping(read_toml(path), source=str(path))
+    if str(name_or_path) not in list_recipes():
+        raise ConfigError(f"recipe: must be a .toml file or one of {', '.join(list_recipes())} (got {str(name_or_path)!r})")
+    shipped = resources.files("adatom.simulate") / "recipes" / f"{name_or_path}.toml"
+    with resources.as_file(shipped) as file:
+        return Recipe.from_mapping(read_toml(file), source=f"recipe {name_or_path}")
+
+
+__all__ = ["Draw", "Recipe", "list_recipes", "load_recipe"]
