@@ -120,14 +120,16 @@ class PatchGrid:
     def __init__(self, shape: tuple[int, int], table: PatchTable) -> None:
         self.shape = shape
         self.table = table
-        self.pad = np.abs(table.offsets).max(axis=0) + 1
+        reach = np.abs(table.offsets).max(axis=0)
+        self.pad = 2 * reach
         self.padded_shape = (shape[0] + 2 * int(self.pad[0]), shape[1] + 2 * int(self.pad[1]))
         self._flat_offsets = table.offsets @ np.array([self.padded_shape[1], 1])
 
     def place(self, positions: np.ndarray, *, only_value: bool = False) -> Placement:
-        """Put columns at positions (N, 2) in pixels; outside the image they are kept at its rim."""
-        limit = np.array(self.shape) - 1
-        centers = np.clip(np.rint(positions), 0, limit).astype(np.intp)
+        """Put columns at positions (N, 2) in pixels; those far outside are kept near the rim."""
+        reach = self.pad // 2
+        centers = np.clip(np.rint(positions), -reach, np.array(self.shape) - 1 + reach)
+        centers = centers.astype(np.intp)
         rest = np.clip(positions - centers, -0.5, 0.5)
         phase = np.clip(((rest + 0.5) * PHASES).astype(np.intp), 0, PHASES - 1)
         shift = rest - ((phase + 0.5) / PHASES - 0.5)

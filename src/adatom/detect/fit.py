@@ -4,10 +4,11 @@ import numpy as np
 from scipy import ndimage
 
 from adatom.detect.columns import Background, Fisher, Overlap, PatchGrid, Placement
-from adatom.detect.profile import Profile, tabulate_profile
+from adatom.detect.profile import PatchTable, Profile, tabulate_profile
 
 CORE_WIDTHS = 3.2
 STEP_WIDTHS = 0.3
+USED_REACH = 2.0
 
 
 class JointFit:
@@ -48,14 +49,20 @@ class JointFit:
         self.nodes = np.zeros((background.along_y.shape[1], background.along_x.shape[1]))
         self.tail: np.ndarray | float = 0.0
         self.fisher: Fisher | None = None
-        self.set_profile(profile)
+        self.gaussian = profile
+        self.change: np.ndarray | None = None
+        self.integral = 1.0
+        self.covered = self._cover()
+        self.change_profile(profile)
         smooth = ndimage.gaussian_filter(values, 1.0)
         self._guess(smooth)
         self.weights = self._weights_of(smooth)
 
-    def set_profile(self, profile: Profile) -> None:
-        """Change the shape of the columns; what lies outside the core stays as it is now."""
+    def change_profile(self, profile: Profile, *, scale: float = 1.0, offset: float = 0.0) -> None:
+        """Change the shape of the columns, all intensities by a factor, the background by a sum."""
         self.profile = profile
+        self.intensity = self.intensity * scale
+        self.nodes = self.nodes + offset
         radius = min(CORE_WIDTHS * profile.sigma, profile.radius)
         self.grid = PatchGrid(
             self.values.shape, tabulate_profile(profile, self.pixel_sizes, radius)
@@ -63,25 +70,39 @@ class JointFit:
         self.overlap = Overlap(profile, self.pixel_sizes)
         self.pairs = self.overlap.find_pairs(self.positions)
         self.placement = self.grid.place(self.positions)
-        self.tail = 0.0
-        if profile.radius > 1.05 * radius and self.intensity.any():
-            table = tabulate_profile(profile, self.pixel_sizes, profile.radius)
-            wide = PatchGrid(self.values.shape, table)
-            far = np.hypot(*(table.offsets * self.pixel_sizes).T) > radius
-            table.basis[:, :, ~far] = 0
-            self.tail = wide.render(wide.place(self.positions, only_value=True), self.intensity)
+        self.fisher = None
+        self.tail = self._render_tail(radius)
+
+    def add_columns(self, positions: np.ndarray) -> None:
+        """Fit further columns at positions (M, 2) too."""
+        self.start = np.concatenate([self.start, positions])
+        self.positions = np.concatenate([self.positions, positions])
+        self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
+        self.covered = self._cover()
+        self.change_profile(self.profile)
+
+    def _cover(self) -> np.ndarray:
+        """Pixels near enough to a column to tell something of it or its background, (H, W)."""
+        marks = np.zeros(self.values.shape, np.uint8)
+        limit = np.array(self.values.shape) - 1
+        marks[tuple(np.clip(np.rint(self.positions), 0, limit).astype(np.intp).T)] = 1
+        size = [2 * round(USED_REACH / step) + 1 for step in self.pixel_sizes]
+        return ndimage.maximum_filter(marks, size).astype(np.float32)
+
+    def _render_tail(self, radius: float) -> np.ndarray | float:
+        """Image of what lies outside the core of each column; it hardly changes from step to step."""
+        if self.profile.radius <= radius or not self.intensity.any():
+            return 0.0
+        table = tabulate_profile(self.profile, self.pixel_sizes, self.profile.radius)
+        near = np.hypot(*(table.offsets * self.pixel_sizes).T) <= radius
+        far = PatchTable(table.offsets[~near], np.ascontiguousarray(table.basis[:, :, ~near]))
+        wide = PatchGrid(self.values.shape, far)
+        return wide.render(wide.place(self.positions, only_value=True), self.intensity)
 
     def model(self) -> np.ndarray:
         """Expected image, (H, W)."""
         columns = self.grid.render(self.placement, self.intensity)
         return columns + self.tail + self.background.field(self.nodes)
-
-    def covered(self, placement: Placement) -> np.ndarray:
-        """Pixels near enough to a column to tell something, (H, W) bool."""
-        seen = np.zeros(self.grid.padded_shape, bool)
-        seen.ravel()[placement.index] = True
-        pad_y, pad_x = self.grid.pad
-        return seen[pad_y : pad_y + self.values.shape[0], pad_x : pad_x + self.values.shape[1]]
 
     def iterate(self, n_steps: int, *, only_intensity: bool = False) -> None:
         """Take steps of Fisher scoring."""
@@ -132,7 +153,7 @@ class JointFit:
         floor = 0.02 * np.abs(model).mean() if slope > 0 else 0.0
         variance = constant + slope * np.maximum(model, floor)
         variance = np.maximum(variance, 1e-12 * (1 + np.abs(model).max()))
-        return (self.covered(self.placement) / variance).astype(np.float32)
+        return (self.covered / variance).astype(np.float32)
 
     def _move(
         self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray, only_intensity: bool

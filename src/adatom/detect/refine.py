@@ -9,6 +9,8 @@ from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.detect.columns import make_background
 from adatom.detect.fit import JointFit
+from adatom.detect.shape import improve_shape, improve_width
+from adatom.detect.noise import find_unlisted, fit_noise
 from adatom.detect.profile import Profile, make_gaussian_profile
 
 
@@ -105,8 +107,8 @@ def refine_positions(
     binned = bin_image(values, (int(bins[0]), int(bins[1]))) / (1 if is_counts else bins.prod())
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
-    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), config)
-    return _collect(fit, bins, is_counts, config)
+    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, config)
+    return _collect(fit, len(positions), bins, is_counts, config)
 
 
 def _check(values: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,16 +122,35 @@ def _check(values: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _fit(
-    values: np.ndarray, start: np.ndarray, sizes: tuple[float, float], config: RefineConfig
+    values: np.ndarray,
+    start: np.ndarray,
+    sizes: tuple[float, float],
+    is_counts: bool,
+    config: RefineConfig,
 ) -> JointFit:
     spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
     background = make_background(values.shape, spacing)
     fit = JointFit(values, start, sizes, background, make_gaussian_profile(0.45**2), (0.0, 1.0))
-    fit.iterate(6)
+    fit.iterate(3)
+    for _ in range(2):
+        if not is_counts:
+            fit.noise = fit_noise(fit)
+        fit.add_columns(find_unlisted(fit))
+        fit.iterate(2)
+    for _ in range(3):
+        improve_width(fit)
+        fit.iterate(1)
+    for _ in range(2):
+        if not is_counts:
+            fit.noise = fit_noise(fit)
+        improve_shape(fit)
+        fit.iterate(2)
     return fit
 
 
-def _collect(fit: JointFit, bins: np.ndarray, is_counts: bool, config: RefineConfig) -> Refined:
+def _collect(
+    fit: JointFit, n_listed: int, bins: np.ndarray, is_counts: bool, config: RefineConfig
+) -> Refined:
     """Errors, and everything in the pixels of the image as it came."""
     covariance = fit.make_fisher().covariance()
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
@@ -143,13 +164,14 @@ def _collect(fit: JointFit, bins: np.ndarray, is_counts: bool, config: RefineCon
     pixel_background = fit.background.field(fit.nodes) / (bins.prod() if is_counts else 1)
     limit = np.array(fit.values.shape) - 1
     y, x = np.clip(np.rint(fit.positions), 0, limit).astype(np.intp).T
+    listed = slice(n_listed)
     return Refined(
-        positions=positions * bins + (bins - 1) / 2,
-        errors=errors * bins,
-        intensity=fit.intensity * unit,
-        intensity_err=spread[:, 2] * unit,
-        background=pixel_background[y, x],
-        is_refined=is_refined,
+        positions=positions[listed] * bins + (bins - 1) / 2,
+        errors=errors[listed] * bins,
+        intensity=fit.intensity[listed] * unit,
+        intensity_err=spread[listed, 2] * unit,
+        background=pixel_background[y, x][listed],
+        is_refined=is_refined[listed],
         profile=fit.profile,
         noise=fit.noise,
         prior=None,

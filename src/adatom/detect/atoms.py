@@ -1,0 +1,106 @@
+"""The whole step from an image to its atoms table."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.errors import ImageError
+from adatom.core.tables import make_atoms, score_columns
+from adatom.detect.peaks import find_peaks
+from adatom.detect.predict import predict_classes
+from adatom.detect.refine import RefineConfig, refine_positions
+from adatom.detect.scores import calibrate_scores
+from adatom.images import pixel_size
+from adatom.images.normalize import normalize_image
+from adatom.images.resample import resample_image
+from adatom.networks.model import Model
+
+COUNT_UNITS = ("electrons", "e", "electron")
+
+
+class FindConfig(Config):
+    """How atoms are found."""
+
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="Lowest score of any column that is kept."
+    )
+    refine: RefineConfig = Field(RefineConfig(), description="How positions are fitted.")
+
+
+DEFAULT = FindConfig()
+
+
+def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT) -> pd.DataFrame:
+    """Find the atoms, or atomic columns, of one image.
+
+    Parameters
+    ----------
+    image : DataArray
+        One image with dims (y, x) and their coordinates in Å. Where `units` is "electrons", the
+        values are taken for counts with Poisson noise.
+    model : Model
+        What `load_model` gives.
+    config : FindConfig
+        Thresholds.
+
+    Returns
+    -------
+    DataFrame
+        Atoms table: frame, atom, x, y (Å), label, score, score_<label>…, score_none, x_err, y_err
+        (Å), intensity (electrons, or value·Å²), intensity_err. No rows if nothing is found.
+
+    Raises
+    ------
+    CalibrationError
+        If the image has no pixel size.
+    ImageError
+        If it is not one image, its values are not finite, or its pixels are outside the model's
+        range.
+    """
+    if image.dims != ("y", "x"):
+        raise ImageError(
+            f"image: must have dims (y, x) (got {image.dims}); take one frame at a time"
+        )
+    size = pixel_size(image)
+    card = model.card
+    if not all(card.pixel_size_range[0] <= s <= card.pixel_size_range[1] for s in size):
+        low, high = card.pixel_size_range
+        raise ImageError(
+            f"image: pixel size must be {low:g} to {high:g} Å for {card.name} (got {size[0]:.4g} × {size[1]:.4g} Å)"
+        )
+    values = np.asarray(image.values, np.float32)
+    resampled = resample_image(values, size, card.pixel_size)
+    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
+    probabilities = predict_classes(normalized, model.network)
+    peaks = find_peaks(
+        probabilities, card.pixel_size, threshold=card.threshold, min_distance=card.min_distance
+    )
+    label_scores, none_score = calibrate_scores(peaks.column, peaks.shares, card.calibration)
+    kept = 1 - none_score >= config.threshold
+    label_scores, none_score = label_scores[kept], none_score[kept]
+    start = peaks.positions[kept] * card.pixel_size / np.array(size)
+    refined = refine_positions(
+        values, start, size, is_counts=is_counted(image), config=config.refine
+    )
+    best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
+    columns = {
+        "x": float(image.x[0]) + refined.positions[:, 1] * size[1],
+        "y": float(image.y[0]) + refined.positions[:, 0] * size[0],
+        "label": np.array(card.labels)[best],
+        "score": label_scores[np.arange(len(best)), best],
+        **dict(zip(score_columns(card.labels), label_scores.T, strict=True)),
+        "score_none": none_score,
+        "x_err": refined.errors[:, 1] * size[1],
+        "y_err": refined.errors[:, 0] * size[0],
+        "intensity": refined.intensity,
+        "intensity_err": refined.intensity_err,
+    }
+    frame = int(image.frame) if "frame" in image.coords else 0
+    return make_atoms(columns, card.labels, frame=frame)
+
+
+def is_counted(image: xr.DataArray) -> bool:
+    """Whether the values of an image are electrons, so that their noise is Poisson's."""
+    return str(image.attrs.get("units", "")) in COUNT_UNITS

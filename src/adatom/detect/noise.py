@@ -1,0 +1,99 @@
+"""What the residual of a fit says: the noise of the image, and columns that nobody listed."""
+
+import numpy as np
+from scipy import ndimage, optimize, spatial
+
+from adatom.detect.fit import JointFit
+
+LEVELS = 12
+LEAST_SCORE = 5.0
+LEAST_INTENSITY = 0.15
+LEAST_DISTANCE_WIDTHS = 2.2
+OUTSIDE_WIDTHS = 3.0
+
+
+def fit_noise(fit: JointFit) -> tuple[float, float]:
+    """Variance of a pixel as a linear function of its expected value, from the residual.
+
+    Parameters
+    ----------
+    fit : JointFit
+        Columns after a few steps.
+
+    Returns
+    -------
+    (float, float)
+        Constant and slope, in the units of the values of the fit.
+    """
+    used = fit.covered > 0
+    model = fit.model()[used]
+    squares = (fit.values[used] - model) ** 2
+    freedom = max(0.2, 1 - (3 * len(fit.positions) + fit.nodes.size) / max(1, used.sum()))
+    edges = np.quantile(model, np.linspace(0, 1, LEVELS + 1)[1:-1])
+    level = np.searchsorted(edges, model)
+    counts = np.bincount(level, minlength=LEVELS)
+    order = np.argsort(level, kind="stable")
+    parts = np.split(squares[order], np.cumsum(counts)[:-1])
+    # Medians: unlisted columns and contamination are no noise.
+    variance = (
+        np.array([np.median(part) / 0.4549 if len(part) else 0.0 for part in parts]) / freedom
+    )
+    means = np.bincount(level, weights=model, minlength=LEVELS) / np.maximum(counts, 1)
+    known = variance > 0
+    if not known.any():
+        return max(float(squares.mean()), 1e-12), 0.0
+    lowest = means[known].min()
+    weights = counts[known] ** 0.5 / variance[known]
+    design = np.stack([np.ones(known.sum()), means[known] - lowest], axis=1) * weights[:, None]
+    (constant, slope), _ = optimize.nnls(design, variance[known] * weights)
+    return float(constant - slope * lowest), float(slope)
+
+
+def find_unlisted(fit: JointFit) -> np.ndarray:
+    """Columns that the residual shows, inside the image or just beyond its rim.
+
+    They are fitted with the others, whose positions they would pull otherwise.
+
+    Parameters
+    ----------
+    fit : JointFit
+        Columns after a few steps.
+
+    Returns
+    -------
+    (M, 2) array, px
+        Positions [y, x].
+    """
+    widths = np.diagonal(fit.profile.covariance) ** 0.5 / np.array(fit.pixel_sizes)
+    pad = np.ceil(OUTSIDE_WIDTHS * widths).astype(int)
+    around = ((pad[0], pad[0]), (pad[1], pad[1]))
+    weighted = np.pad((fit.values - fit.model()) * fit.weights, around)
+    signal = ndimage.gaussian_filter(weighted, widths, mode="constant", truncate=3)
+    # The square of the filter is a filter of its own: narrower, and weaker by this factor.
+    power = 1 / (4 * np.pi * widths.prod())
+    narrow = ndimage.gaussian_filter(
+        np.pad(fit.weights, around), widths / 2**0.5, mode="constant", truncate=3
+    )
+    information = np.maximum(narrow * power, 0.02 * power * fit.weights.max())
+    score = signal / information**0.5
+    is_peak = (ndimage.maximum_filter(score, size=3) == score) & (score > LEAST_SCORE)
+    typical = float(np.median(fit.intensity)) if len(fit.intensity) else 0.0
+    is_peak &= signal / information > LEAST_INTENSITY * typical
+    found = np.argwhere(is_peak)[np.argsort(-score[is_peak])] - pad
+    sizes = np.array(fit.pixel_sizes)
+    least = LEAST_DISTANCE_WIDTHS * fit.profile.sigma
+    if len(found) and len(fit.positions):
+        distance, _ = spatial.cKDTree(fit.positions * sizes).query(found * sizes)
+        found = found[distance > least]
+    return _keep_apart(found, sizes, least)
+
+
+def _keep_apart(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
+    """Drop each position that is too near to a better one (they come best first)."""
+    keep = np.ones(len(found), bool)
+    for first, second in (
+        sorted(spatial.cKDTree(found * sizes).query_pairs(least)) if len(found) else []
+    ):
+        if keep[first]:
+            keep[second] = False
+    return found[keep].astype(float)

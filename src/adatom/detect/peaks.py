@@ -1,0 +1,95 @@
+"""Turn class maps into candidate columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+_SMOOTHING = 0.2  # Å; the target discs are flat inside
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Candidate columns, from the maps of a network.
+
+    Attributes
+    ----------
+    positions : (N, 2) array
+        Centers [y, x], pixels of the map.
+    column : (N,) array
+        How likely any column is there, as the network says it.
+    shares : (N, n_labels) array
+        How that is shared between the labels; rows sum to 1.
+    """
+
+    positions: np.ndarray
+    column: np.ndarray
+    shares: np.ndarray
+
+
+def find_peaks(
+    probabilities: np.ndarray, pixel_size: float, *, threshold: float, min_distance: float
+) -> Peaks:
+    """Find columns as local maxima of the probability of any label.
+
+    Parameters
+    ----------
+    probabilities : (1 + n_labels, H, W) array
+        Class maps; class 0 is the background.
+    pixel_size : float
+        Å per pixel.
+    threshold : float
+        Lowest score kept.
+    min_distance : float
+        Of two candidates nearer than this only the likelier stays, Å.
+
+    Returns
+    -------
+    Peaks
+        The candidates.
+    """
+    column = 1 - probabilities[0]
+    smooth = ndimage.gaussian_filter(column, _SMOOTHING / pixel_size, truncate=3, mode="nearest")
+    is_peak = (smooth == ndimage.maximum_filter(smooth, size=3, mode="nearest")) & (
+        smooth > 0.3 * threshold
+    )
+    y, x = np.nonzero(is_peak)
+    order = np.argsort(-smooth[y, x], kind="stable")
+    y, x = y[order], x[order]
+    kept = _drop_close(np.column_stack([y, x]), min_distance / pixel_size)
+    y, x = y[kept], x[kept]
+    y_near = np.clip(y[:, None] + np.repeat([-1, 0, 1], 3), 0, column.shape[0] - 1)
+    x_near = np.clip(x[:, None] + np.tile([-1, 0, 1], 3), 0, column.shape[1] - 1)
+    score = column[y_near, x_near].max(axis=1)
+    shares = probabilities[1:, y_near, x_near].sum(axis=2).T
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    is_column = score >= threshold
+    positions = np.column_stack([_vertex(smooth, y, x, axis) for axis in (0, 1)])
+    return Peaks(positions[is_column], score[is_column], shares[is_column])
+
+
+def _drop_close(points: np.ndarray, min_distance: float) -> np.ndarray:
+    """Rows that stay when, of two close points, the later one goes."""
+    keep = np.ones(len(points), bool)
+    if len(points):
+        pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
+        for first, second in np.sort(pairs, axis=1)[np.argsort(pairs.min(axis=1), kind="stable")]:
+            if keep[first]:
+                keep[second] = False
+    return np.flatnonzero(keep)
+
+
+def _vertex(values: np.ndarray, y: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """Sub-pixel coordinate of a maximum: vertex of the parabola through three pixels."""
+    size = values.shape[axis]
+    at = (y, x)[axis]
+
+    def neighbor(step: int) -> np.ndarray:
+        moved = np.clip(at + step, 0, size - 1)
+        return values[moved, x] if axis == 0 else values[y, moved]
+
+    before, here, after = neighbor(-1), neighbor(0), neighbor(1)
+    curvature = before - 2 * here + after
+    shift = np.where(curvature < 0, (before - after) / np.where(curvature < 0, 2 * curvature, 1), 0)
+    return at + np.clip(shift, -0.5, 0.5)
