@@ -1,0 +1,115 @@
+"""A run folder as one HTML page that needs nothing else."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from adatom.core.errors import FileError
+from adatom.core.runs import read_record
+from adatom.plots.style import format_length, label_colors, round_length
+
+TEMPLATES = Path(__file__).parent
+MIME_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+PLOTS = (
+    ("scores", "Scores: how sure the network is of each column's label"),
+    ("intensities", "Fitted intensities"),
+    ("errors", "Position errors that the fit states"),
+    ("neighbors", "Distances of neighboring columns"),
+    ("counts", "Columns by frame"),
+)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write `report.html` of a run folder from its record, its atoms table and its figures.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run folder.
+
+    Returns
+    -------
+    Path
+        The page, with figures and style inside.
+
+    Raises
+    ------
+    FileError
+        If a part of the run folder is missing.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    try:
+        atoms = pd.read_parquet(folder / "atoms.parquet")
+        page = _render(record, atoms, _embed_figures(folder / "figures"))
+    except OSError as error:
+        raise FileError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _embed_figures(folder: Path) -> dict[str, str]:
+    return {
+        path.stem: f"data:{MIME_TYPES[path.suffix]};base64,"
+        + base64.b64encode(path.read_bytes()).decode("ascii")
+        for path in sorted(folder.iterdir())
+        if path.suffix in MIME_TYPES
+    }
+
+
+def _render(record: dict[str, Any], atoms: pd.DataFrame, figures: dict[str, str]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _format_number,
+        "percent": lambda value: _format_number(None if value is None else 100 * value, 2),
+        "in_units": format_length,
+    }
+    return environment.get_template("page.html.j2").render(
+        record=record,
+        figures=figures,
+        plots=[(figures[name], caption) for name, caption in PLOTS if name in figures],
+        overlay=_make_overlay(record, atoms),
+        style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+    )
+
+
+def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]:
+    """Circles over the image, in Å from its upper left corner."""
+    view = record["image"]["view"]
+    left, top = view["left"], view["top"]
+    frame = atoms[atoms["frame"] == record["image"]["frame"]]
+    labels = [row["label"] for row in record["summary"]["labels"]]
+    colors = label_colors(labels)
+    layers = []
+    for label in labels:
+        rows = frame[frame["label"] == label]
+        circles = [
+            {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
+            for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
+        ]
+        is_rare = label in ("X1", "dopant")
+        layers.append(
+            {
+                "label": label,
+                "color": colors[label],
+                "circles": circles,
+                "radius": 0.75 if is_rare else 0.55,
+                "stroke": 0.22 if is_rare else 0.12,
+            }
+        )
+    return {**view, "layers": layers, "bar": round_length(view["width"] / 5)}
+
+
+def _format_number(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many digits after the point; a dash where there is none."""
+    return "–" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,345 @@
+"""From a microscope file to its atoms, in a run folder."""
+
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.materials import Material, get_material
+from adatom.core.progress import Step, ignore_step
+from adatom.core.runs import (
+    SUFFIX,
+    RunRecord,
+    find_checksum,
+    open_run,
+    write_record,
+    write_structure,
+    write_table,
+)
+from adatom.core.tables import UNITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from adatom.images.calibrate import Calibration
+    from adatom.networks.model import Model
+
+logger = logging.getLogger("adatom")
+LARGEST_MISFIT = 0.03
+
+
+class AnalyzeConfig(Config):
+    """What to look for in an image, and what is known of it."""
+
+    model: str = Field("haadf-mx2", description="Name of a shipped model, or the path of a card.")
+    material: str | None = Field(
+        None, description="Formula such as MoS2: its lattice calibrates, its elements are written."
+    )
+    pixel_size: float | None = Field(
+        None, gt=0, description="Å per pixel; replaces the file's and the lattice's."
+    )
+    item: str | None = Field(None, description="Which image of a file that holds several.")
+
+
+DEFAULT = AnalyzeConfig()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found, and where it lies.
+
+    Attributes
+    ----------
+    folder : Path
+        The run folder, with `report.html` in it.
+    atoms : DataFrame
+        Atoms table of all frames.
+    calibration : Calibration
+        Pixel size and how it was found.
+    summary : dict
+        Counts, densities, fractions and errors by label, as in `run.json`.
+    warnings : tuple of str
+        What to know before trusting the result.
+    """
+
+    folder: Path
+    atoms: "pd.DataFrame"
+    calibration: "Calibration"
+    summary: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def analyze_image(
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    config: AnalyzeConfig = DEFAULT,
+    on_step: Step = ignore_step,
+) -> RunResult:
+    """Find the atoms of an image or a movie, and leave a run folder with a report.
+
+    Parameters
+    ----------
+    path : str or Path
+        Microscope file.
+    out : str or Path, optional
+        The run folder itself if its name ends in `.adatom`, else the folder that it is put into;
+        the current one if left out.
+    config : AnalyzeConfig
+        What to look for, and what is known of the image.
+    on_step : callable
+        Told what is being done.
+
+    Returns
+    -------
+    RunResult
+        Atoms table, calibration, summary and the run folder.
+
+    Raises
+    ------
+    AdatomError
+        If the file cannot be read or calibrated, or the run folder cannot be written; nothing is
+        left behind then.
+    """
+    from adatom.images.read import read_image
+    from adatom.networks.model import load_model
+    from adatom.report.page import write_report
+    from adatom.report.summary import summarize_atoms
+
+    path, started = Path(path), datetime.now().astimezone().isoformat(timespec="seconds")
+    material = get_material(config.material) if config.material else None
+    place = choose_folders([path], out, config.item)[0]
+    step, timings = _make_clock(on_step)
+    with open_run(place) as folder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with step("read"):
+            image = read_image(path, config.item, pixel_size=config.pixel_size)
+        with step("calibrate"):
+            calibration = _calibrate(image, config)
+        with step("load model"):
+            model = load_model(config.model)
+        with step("find atoms"):
+            atoms = _find_in_frames(image, calibration, model, on_step)
+        area = _area(calibration.image) * image.sizes.get("frame", 1)
+        summary = summarize_atoms(atoms, model.card.labels, area)
+        notes = (*calibration.warnings, *_take_notes(caught), *_doubt(summary, calibration))
+        with step("write"):
+            view = _write_results(atoms, calibration, material, folder)
+        record = RunRecord(
+            task="analyze",
+            started=started,
+            input=_describe_input(path, config.item),
+            config=config.model_dump(),
+            seed=None,
+            device=str(next(model.network.parameters()).device),
+            model=model.card.model_dump(mode="json"),
+            image=_describe_image(image) | {"view": view},
+            calibration=_describe_calibration(calibration, image),
+            summary=summary,
+            warnings=notes,
+            timings=timings,
+        )
+        write_record(record, folder)
+        write_report(folder)
+    return RunResult(place, atoms, calibration, summary, notes)
+
+
+def choose_folders(
+    paths: Sequence[Path], out: str | Path | None, item: str | None = None
+) -> list[Path]:
+    """Name the run folder of each input.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The inputs.
+    out : str or Path, optional
+        The run folder itself if it ends in `.adatom` and there is one input, else the folder that
+        the run folders are put into; the current one if left out.
+    item : str, optional
+        Image of a file that holds several; becomes part of the name.
+
+    Returns
+    -------
+    list of Path
+        `NAME.adatom`; with the ending of the input's name, then also its folder's name, where
+        two inputs would share one.
+
+    Examples
+    --------
+    >>> inputs = [Path("a.dm3"), Path("a.tif"), Path("b.tif")]
+    >>> [place.name for place in choose_folders(inputs, "out")]
+    ['a.dm3.adatom', 'a.tif.adatom', 'b.adatom']
+    """
+    out = Path(out) if out is not None else Path()
+    if out.suffix == SUFFIX and len(paths) == 1:
+        return [out]
+    tail = "_" + "".join(c if c.isalnum() else "-" for c in item) if item else ""
+    short, long = Counter(path.stem for path in paths), Counter(path.name for path in paths)
+    places = []
+    for path in paths:
+        name = path.stem if short[path.stem] == 1 else path.name
+        if long[path.name] > 1:
+            name = f"{path.absolute().parent.name}_{path.name}"
+        places.append(out / f"{name}{tail}{SUFFIX}")
+    return places
+
+
+def _make_clock(on_step: Step) -> tuple[Callable[[str], Any], dict[str, float]]:
+    """A context that says, times and logs a step, and the seconds of the steps done."""
+    timings: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        on_step(name)
+        start = time.perf_counter()
+        yield
+        timings[name] = time.perf_counter() - start
+        logger.info("%s: %.2f s", name, timings[name])
+
+    return step, timings
+
+
+def _calibrate(image: "xr.DataArray", config: AnalyzeConfig) -> "Calibration":
+    """Calibrate a still, or a movie by its first frame."""
+    from adatom.images.calibrate import Calibration, calibrate_image
+
+    first = next(_take_frames(image))
+    if config.pixel_size is None:
+        calibration = calibrate_image(first, material=config.material)
+    else:
+        size, message = (config.pixel_size,) * 2, f"Pixel size given: {config.pixel_size:g} Å."
+        calibration = Calibration(
+            image=first,
+            pixel_size=size,
+            pixel_size_err=(0.0, 0.0),
+            shear_deg=0.0,
+            material=config.material,
+            source="given",
+            message=message,
+            warnings=(),
+        )
+    logger.info(calibration.message)
+    return calibration
+
+
+def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
+    """Frames of a movie one by one, each loaded when its turn comes; a still is its only frame."""
+    if "frame" not in image.dims:
+        yield image.load()
+        return
+    for number in range(image.sizes["frame"]):
+        yield image.isel(frame=number).load()
+
+
+def _find_in_frames(
+    image: "xr.DataArray", calibration: "Calibration", model: "Model", on_step: Step
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    from adatom.detect.atoms import find_atoms
+
+    tables, n_frames = [], image.sizes.get("frame", 1)
+    for number, frame in enumerate(_take_frames(image)):
+        if n_frames > 1:
+            on_step(f"find atoms in frame {number + 1} of {n_frames}")
+        places = {name: calibration.image.coords[name] for name in ("y", "x")}
+        atoms = find_atoms(frame.assign_coords(places), model)
+        tables.append(atoms.assign(frame=_frame_number(frame)))
+        logger.info("frame %d: %d columns", _frame_number(frame), len(atoms))
+    return pd.concat(tables, ignore_index=True) if n_frames > 1 else tables[0]
+
+
+def _frame_number(frame: "xr.DataArray") -> int:
+    return int(frame.coords["frame"]) if "frame" in frame.coords else 0
+
+
+def _area(image: "xr.DataArray") -> float:
+    """Area of a frame, Å²."""
+    sides = [float(image[name][-1] - image[name][0]) for name in ("y", "x")]
+    return sides[0] * sides[1] * image.size / ((image.sizes["y"] - 1) * (image.sizes["x"] - 1))
+
+
+def _take_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Warnings meant for the user; those meant for programmers go to the log alone."""
+    for warning in caught:
+        logger.info("%s: %s", warning.category.__name__, warning.message)
+    return tuple(
+        dict.fromkeys(str(note.message) for note in caught if note.category is UserWarning)
+    )
+
+
+def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ...]:
+    """What speaks against a result by itself."""
+    if summary["n_atoms"] == 0:
+        return ("No columns were found: is the image of the kind that the model knows?",)
+    median = summary["neighbor_distance"]["median"]
+    if calibration.material is None or median is None:
+        return ()
+    material = get_material(calibration.material)
+    misfit = median / material.neighbor_distance - 1
+    if abs(misfit) <= LARGEST_MISFIT:
+        return ()
+    return (
+        f"Neighboring columns are {median:.3f} Å apart, {misfit:+.1%} off the "
+        f"{material.neighbor_distance:.3f} Å of {material.name}: pixel size, material or "
+        "positions are wrong.",
+    )
+
+
+def _write_results(
+    atoms: "pd.DataFrame", calibration: "Calibration", material: Material | None, folder: Path
+) -> dict[str, float]:
+    """Write tables, structure and figures; return where the image lies."""
+    from adatom.report.figures import write_figures
+
+    units = calibration.image.attrs.get("units")
+    named = dict.fromkeys(("intensity", "intensity_err"), str(units)) if units else {}
+    write_table(atoms, folder, "atoms", units={**UNITS, **named})
+    if material is not None:
+        write_structure(atoms, folder, material)
+    known = get_material(calibration.material) if calibration.material else None
+    return write_figures(calibration.image, atoms, known, folder)
+
+
+def _describe_input(path: Path, item: str | None) -> dict[str, Any]:
+    found = {"name": path.name, "path": str(path.absolute()), "item": item}
+    return found | {"sha256": find_checksum(path)}
+
+
+def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
+    known = {name: image.attrs.get(name) for name in ("modality", "energy_eV", "dose", "units")}
+    first = next(_take_frames(image))
+    return known | {
+        "shape": [image.sizes["y"], image.sizes["x"]],
+        "frames": image.sizes.get("frame", 1),
+        "frame": _frame_number(first),
+    }
+
+
+def _describe_calibration(calibration: "Calibration", image: "xr.DataArray") -> dict[str, Any]:
+    material = get_material(calibration.material) if calibration.material else None
+    header = None
+    if "x" in image.coords and "y" in image.coords:
+        header = [float(image[name][1] - image[name][0]) for name in ("y", "x")]
+    return {
+        "pixel_size": calibration.pixel_size,
+        "pixel_size_err": calibration.pixel_size_err,
+        "shear_deg": calibration.shear_deg,
+        "source": calibration.source,
+        "message": calibration.message,
+        "header": header,
+        "material": material.name if material else None,
+        "lattice": material.lattice if material else None,
+        "neighbor_distance": material.neighbor_distance if material else None,
+    }
