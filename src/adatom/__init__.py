@@ -1,3 +1,53 @@
 """adatom: from atomic-resolution microscope images to atoms, defects and their kinetics."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adatom.detect.atoms import FindConfig, find_atoms
+    from adatom.images.calibrate import calibrate_image
+    from adatom.images.read import read_image
+    from adatom.images.units import pixel_size
+    from adatom.images.write import write_image
+    from adatom.networks.model import Model, list_models, load_model
+    from adatom.workflows.analyze import AnalyzeConfig, analyze_image
+
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "adatom.detect.atoms": ("FindConfig", "find_atoms"),
+    "adatom.images.calibrate": ("calibrate_image",),
+    "adatom.images.read": ("read_image",),
+    "adatom.images.units": ("pixel_size",),
+    "adatom.images.write": ("write_image",),
+    "adatom.networks.model": ("Model", "list_models", "load_model"),
+    "adatom.workflows.analyze": ("AnalyzeConfig", "analyze_image"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "AnalyzeConfig",
+    "FindConfig",
+    "Model",
+    "analyze_image",
+    "calibrate_image",
+    "find_atoms",
+    "list_models",
+    "load_model",
+    "pixel_size",
+    "read_image",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import adatom` stays fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'adatom' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -11,13 +11,14 @@ class Terminal(io.StringIO):
 
 def run_progress(monkeypatch, stream, **options):
     monkeypatch.setattr(sys, "stderr", stream)
-    with show_progress(2, **options) as (step, advance):
-        step("a.dm3: finding [atoms]")
-        advance()
+    with show_progress(**options) as report:
+        report(1, 2, "a.dm3: finding [atoms]")
     return stream.getvalue()
 
 
 def test_shown_on_a_terminal_only(monkeypatch):
-    assert "finding [atoms]" in run_progress(monkeypatch, Terminal())
+    shown = run_progress(monkeypatch, Terminal())
+    assert "finding [atoms]" in shown
+    assert "1/2" in shown
     assert run_progress(monkeypatch, Terminal(), quiet=True) == ""
     assert run_progress(monkeypatch, io.StringIO()) == ""

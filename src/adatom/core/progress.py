@@ -4,58 +4,52 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Step = Callable[[str], None]
+Report = Callable[[int, int, str], None]
 
 
-def ignore_step(text: str) -> None:
-    """Take a step's text and show nothing: the default where a function reports its steps.
+def ignore_progress(done: int, in_all: int, text: str) -> None:
+    """Show nothing: the default where a function reports its progress.
 
     Parameters
     ----------
+    done : int
+        Parts that are done.
+    in_all : int
+        All parts.
     text : str
         What is being done.
     """
 
 
 @contextmanager
-def show_progress(total: int, *, quiet: bool = False) -> Iterator[tuple[Step, Callable[[], None]]]:
-    """Show what is being done, and how many of several inputs are done.
+def show_progress(*, quiet: bool = False) -> Iterator[Report]:
+    """Show a bar with what is being done, as long as the context lasts.
 
     Parameters
     ----------
-    total : int
-        Number of inputs.
     quiet : bool
         Show nothing. Nothing is shown either where stderr is no terminal.
 
     Yields
     ------
-    tuple of (step, advance)
-        `step(text)` says what is being done now, `advance()` counts one input as done.
+    callable
+        To be called with (done, in all, text).
     """
     if quiet or not sys.stderr.isatty():
-        yield ignore_step, lambda: None
+        yield ignore_progress
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
 
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield (
-            lambda text: progress.update(task, description=text),
-            lambda: progress.advance(task),
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, in_all, text: bar.update(
+            task, completed=done, total=in_all, description=text
         )

@@ -207,5 +207,5 @@ def write_figure(ax: Axes, path: Path, *, dots_per_inch: int = 200) -> None:
     if figure is None:
         raise ValueError("ax: must belong to a figure (got axes that were removed)")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:], dpi=dots_per_inch)
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dots_per_inch, bbox_inches="tight")
     path.write_bytes(buffer.getvalue())

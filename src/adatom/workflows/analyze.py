@@ -15,7 +15,7 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.materials import Material, get_material
-from adatom.core.progress import Step, ignore_step
+from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
     SUFFIX,
     RunRecord,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("adatom")
 LARGEST_MISFIT = 0.03
+N_STEPS = 5
 
 
 class AnalyzeConfig(Config):
@@ -84,7 +85,7 @@ def analyze_image(
     out: str | Path | None = None,
     *,
     config: AnalyzeConfig = DEFAULT,
-    on_step: Step = ignore_step,
+    report: Report = ignore_progress,
 ) -> RunResult:
     """Find the atoms of an image or a movie, and leave a run folder with a report.
 
@@ -97,8 +98,8 @@ def analyze_image(
         the current one if left out.
     config : AnalyzeConfig
         What to look for, and what is known of the image.
-    on_step : callable
-        Told what is being done.
+    report : callable
+        Called with (steps done, steps in all, what is being done).
 
     Returns
     -------
@@ -111,6 +112,7 @@ def analyze_image(
         If the file cannot be read or calibrated, or the run folder cannot be written; nothing is
         left behind then.
     """
+    from adatom.images.calibrate import calibrate_image
     from adatom.images.read import read_image
     from adatom.networks.model import load_model
     from adatom.report.page import write_report
@@ -119,19 +121,19 @@ def analyze_image(
     path, started = Path(path), datetime.now().astimezone().isoformat(timespec="seconds")
     material = get_material(config.material) if config.material else None
     place = choose_folders([path], out, config.item)[0]
-    step, timings = _make_clock(on_step)
+    step, timings = _make_clock(report)
     with open_run(place) as folder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with step("read"):
             image = read_image(path, config.item, pixel_size=config.pixel_size)
         with step("calibrate"):
-            calibration = _calibrate(image, config)
+            calibration = calibrate_image(image, material=material)
+            logger.info(calibration.message)
         with step("load model"):
             model = load_model(config.model)
         with step("find atoms"):
-            atoms = _find_in_frames(image, calibration, model, on_step)
-        area = _area(calibration.image) * image.sizes.get("frame", 1)
-        summary = summarize_atoms(atoms, model.card.labels, area)
+            atoms = _find_in_frames(calibration.image, model, report)
+        summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
         notes = (*calibration.warnings, *_take_notes(caught), *_doubt(summary, calibration))
         with step("write"):
             view = _write_results(atoms, calibration, material, folder)
@@ -195,42 +197,19 @@ def choose_folders(
     return places
 
 
-def _make_clock(on_step: Step) -> tuple[Callable[[str], Any], dict[str, float]]:
-    """A context that says, times and logs a step, and the seconds of the steps done."""
+def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:
+    """A context that reports, times and logs a step, and the seconds of the steps done."""
     timings: dict[str, float] = {}
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
-        on_step(name)
+        report(len(timings), N_STEPS, name)
         start = time.perf_counter()
         yield
         timings[name] = time.perf_counter() - start
         logger.info("%s: %.2f s", name, timings[name])
 
     return step, timings
-
-
-def _calibrate(image: "xr.DataArray", config: AnalyzeConfig) -> "Calibration":
-    """Calibrate a still, or a movie by its first frame."""
-    from adatom.images.calibrate import Calibration, calibrate_image
-
-    first = next(_take_frames(image))
-    if config.pixel_size is None:
-        calibration = calibrate_image(first, material=config.material)
-    else:
-        size, message = (config.pixel_size,) * 2, f"Pixel size given: {config.pixel_size:g} Å."
-        calibration = Calibration(
-            image=first,
-            pixel_size=size,
-            pixel_size_err=(0.0, 0.0),
-            shear_deg=0.0,
-            material=config.material,
-            source="given",
-            message=message,
-            warnings=(),
-        )
-    logger.info(calibration.message)
-    return calibration
 
 
 def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
@@ -242,21 +221,17 @@ def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
         yield image.isel(frame=number).load()
 
 
-def _find_in_frames(
-    image: "xr.DataArray", calibration: "Calibration", model: "Model", on_step: Step
-) -> "pd.DataFrame":
+def _find_in_frames(image: "xr.DataArray", model: "Model", report: Report) -> "pd.DataFrame":
     import pandas as pd
 
     from adatom.detect.atoms import find_atoms
 
     tables, n_frames = [], image.sizes.get("frame", 1)
-    for number, frame in enumerate(_take_frames(image)):
+    for index, frame in enumerate(_take_frames(image)):
         if n_frames > 1:
-            on_step(f"find atoms in frame {number + 1} of {n_frames}")
-        places = {name: calibration.image.coords[name] for name in ("y", "x")}
-        atoms = find_atoms(frame.assign_coords(places), model)
-        tables.append(atoms.assign(frame=_frame_number(frame)))
-        logger.info("frame %d: %d columns", _frame_number(frame), len(atoms))
+            report(index, n_frames, f"find atoms in frame {index + 1}")
+        tables.append(find_atoms(frame, model).assign(frame=_frame_number(frame)))
+        logger.info("frame %d: %d columns", _frame_number(frame), len(tables[-1]))
     return pd.concat(tables, ignore_index=True) if n_frames > 1 else tables[0]
 
 
@@ -264,10 +239,12 @@ def _frame_number(frame: "xr.DataArray") -> int:
     return int(frame.coords["frame"]) if "frame" in frame.coords else 0
 
 
-def _area(image: "xr.DataArray") -> float:
-    """Area of a frame, Å²."""
-    sides = [float(image[name][-1] - image[name][0]) for name in ("y", "x")]
-    return sides[0] * sides[1] * image.size / ((image.sizes["y"] - 1) * (image.sizes["x"] - 1))
+def _find_area(image: "xr.DataArray") -> float:
+    """Area of all frames, Å²."""
+    area = float(image.size)
+    for name in ("y", "x"):
+        area *= float(image[name][-1] - image[name][0]) / (image.sizes[name] - 1)
+    return abs(area)
 
 
 def _take_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -284,9 +261,9 @@ def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ..
     if summary["n_atoms"] == 0:
         return ("No columns were found: is the image of the kind that the model knows?",)
     median = summary["neighbor_distance"]["median"]
-    if calibration.material is None or median is None:
+    material = calibration.material
+    if material is None or median is None or calibration.warnings:
         return ()
-    material = get_material(calibration.material)
     misfit = median / material.neighbor_distance - 1
     if abs(misfit) <= LARGEST_MISFIT:
         return ()
@@ -308,8 +285,8 @@ def _write_results(
     write_table(atoms, folder, "atoms", units={**UNITS, **named})
     if material is not None:
         write_structure(atoms, folder, material)
-    known = get_material(calibration.material) if calibration.material else None
-    return write_figures(calibration.image, atoms, known, folder)
+    shown = next(_take_frames(calibration.image))
+    return write_figures(shown, atoms, calibration.material, folder)
 
 
 def _describe_input(path: Path, item: str | None) -> dict[str, Any]:
@@ -328,8 +305,7 @@ def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
 
 
 def _describe_calibration(calibration: "Calibration", image: "xr.DataArray") -> dict[str, Any]:
-    material = get_material(calibration.material) if calibration.material else None
-    header = None
+    material, header = calibration.material, None
     if "x" in image.coords and "y" in image.coords:
         header = [float(image[name][1] - image[name][0]) for name in ("y", "x")]
     return {

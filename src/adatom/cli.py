@@ -1,0 +1,340 @@
+"""The command line: every command calls one public function."""
+
+import glob
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+from pydantic import ValidationError
+
+from adatom import __version__
+from adatom.core.config import describe_problems
+from adatom.core.errors import AdatomError, FileError
+from adatom.core.progress import Report, show_progress
+from adatom.core.runs import plain_values
+from adatom.workflows.analyze import DEFAULT, AnalyzeConfig, choose_folders
+
+HELP = """From atomic-resolution microscope images to atoms, defects and their kinetics.
+
+Try `adatom demo` first, then `adatom analyze image.dm3 --material MoS2`.
+"""
+
+app = App(name="adatom", help=HELP, version=__version__, help_format="plaintext")
+models = App(name="models", help="List the models that ship with adatom, or show the card of one.")
+app.command(models)
+
+Recipe = Annotated[str, Parameter(help="Name of a shipped recipe, or a TOML file.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout.")]
+
+
+@app.command
+def analyze(
+    paths: Annotated[list[str], Parameter(help="Files, folders or quoted patterns.")],
+    /,
+    *,
+    config: Annotated[AnalyzeConfig, Parameter(name="*")] = DEFAULT,
+    out: Annotated[Path | None, Parameter(help="Folder for the run folders (here).")] = None,
+    as_json: Json = False,
+) -> int:
+    """Find the atoms of images and movies; leave a folder NAME.adatom with tables and a report.
+
+    Example: adatom analyze image.dm3 --material MoS2 --out results
+    """
+    inputs = find_inputs(paths)
+    places = choose_folders(inputs, out, config.item)
+    failed = False
+    with show_progress(quiet=as_json) as report:
+        for number, (path, place) in enumerate(zip(inputs, places, strict=True), 1):
+            name = path.name if len(inputs) == 1 else f"{path.name} ({number} of {len(inputs)})"
+            try:
+                _analyze_one(path, place, config, as_json, _name_steps(report, name))
+            except (AdatomError, OSError, MemoryError) as error:
+                failed = True
+                message = describe_error(error)
+                print(f"adatom: error: {message}", file=sys.stderr)
+                if as_json:
+                    _print_json({"input": str(path), "error": message})
+    return int(failed)
+
+
+def _name_steps(report: Report, name: str) -> Report:
+    return lambda done, in_all, text: report(done, in_all, f"{name}: {text}")
+
+
+def _analyze_one(
+    path: Path, place: Path, config: AnalyzeConfig, as_json: bool, report: Report
+) -> None:
+    from adatom.workflows.analyze import analyze_image
+
+    result = analyze_image(path, place, config=config, report=report)
+    page = result.folder / "report.html"
+    if as_json:
+        found = {"pixel_size": result.calibration.pixel_size, "warnings": result.warnings}
+        _print_json({"input": str(path), "report": str(page)} | result.summary | found)
+        return
+    for warning in result.warnings:
+        print(f"adatom: warning: {path}: {warning}", file=sys.stderr)
+    print(f"{path}: {result.summary['sentence']}\n  {page}")
+
+
+@app.command
+def simulate(
+    recipe: Recipe,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="New folder for the data set.")],
+    n: Annotated[int, Parameter(help="Number of images.", validator=Number(gt=0))] = 10,
+    seed: Annotated[int, Parameter(help="Seed of the images.", validator=Number(gte=0))] = 1,
+) -> None:
+    """Simulate a data set: images as zarr, the true atoms as Parquet.
+
+    Example: adatom simulate haadf_mx2 --out data --n 20
+    """
+    from adatom.simulate.dataset import simulate_dataset
+    from adatom.simulate.recipe import load_recipe
+
+    with show_progress() as report:
+        print(simulate_dataset(load_recipe(recipe), out, n, seed=seed, report=report))
+
+
+@app.command
+def train(
+    recipe: Recipe,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the training and its model.")],
+    resume: Annotated[bool, Parameter(negative=(), help="Continue a stopped training.")] = False,
+) -> None:
+    """Train a network on images simulated on the fly; leave a model with its card.
+
+    Example: adatom train haadf_mx2 --out training
+    """
+    from adatom.learn.build import build_model
+    from adatom.simulate.recipe import load_recipe
+
+    with show_progress() as report:
+        print(build_model(load_recipe(recipe), out, resume=resume, report=report))
+
+
+@app.command
+def evaluate(
+    model: Annotated[str, Parameter(help="Name of a shipped model, or the path of a card.")],
+    recipe: Recipe,
+    /,
+    *,
+    n: Annotated[int, Parameter(help="Number of images.", validator=Number(gt=0))] = 100,
+    as_json: Json = False,
+) -> None:
+    """Score a model on simulated images that it has not seen.
+
+    Example: adatom evaluate haadf-mx2 haadf_mx2
+    """
+    from adatom.learn.build import evaluate_model
+    from adatom.networks.model import load_model
+    from adatom.simulate.recipe import load_recipe
+
+    with show_progress(quiet=as_json) as report:
+        figures = evaluate_model(load_model(model), load_recipe(recipe), n, report=report)
+    if as_json:
+        _print_json(figures)
+    else:
+        print(_format_mapping(figures))
+
+
+@app.command
+def info(
+    path: Annotated[Path, Parameter(help="A microscope file.")], /, *, as_json: Json = False
+) -> None:
+    """Say what a file holds: its images, their shapes, pixel sizes and settings.
+
+    Example: adatom info image.dm3
+    """
+    from adatom.images.read import describe_file
+
+    found = plain_values(describe_file(path))
+    if as_json:
+        _print_json(found)
+        return
+    print(_format_mapping(found))
+
+
+@app.command
+def demo(
+    *, out: Annotated[Path, Parameter(help="Folder for the image and its results.")] = Path("demo")
+) -> None:
+    """Simulate an image, find its atoms with the shipped model, and score them against the truth.
+
+    Example: adatom demo --out demo
+    """
+    from adatom.workflows.demo import run_demo
+
+    with show_progress() as report:
+        text = run_demo(out, report=report)
+    print(text)
+
+
+@models.command(name="list")
+@models.default
+def list_all(*, as_json: Json = False) -> None:
+    """List the models that ship with adatom.
+
+    Example: adatom models list
+    """
+    from adatom.networks.model import list_models
+
+    for card in list_models():
+        if as_json:
+            _print_json(card.model_dump(mode="json", exclude={"recipe"}))
+        else:
+            print(f"{card.name}: {card.title} Labels {', '.join(card.labels)}.")
+
+
+@models.command
+def card(
+    name: Annotated[str, Parameter(help="A shipped model's name, or the path of a card.")],
+    /,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show the card of a model: what it finds, how well, and where it fails.
+
+    Example: adatom models card haadf-mx2
+    """
+    from adatom.networks.model import load_model
+
+    values = load_model(name).card.model_dump(mode="json")
+    if as_json:
+        _print_json(values)
+    else:
+        print(_format_mapping({key: value for key, value in values.items() if key != "recipe"}))
+
+
+def find_inputs(names: list[str]) -> list[Path]:
+    """Turn files, folders and patterns into files, each once, in the order given.
+
+    Parameters
+    ----------
+    names : list of str
+        A folder stands for the images in it, a pattern for what matches it; a name that is
+        neither stays, so that its error comes from reading it.
+
+    Returns
+    -------
+    list of Path
+        Files, and folders that are images themselves (zarr).
+
+    Raises
+    ------
+    FileError
+        If a folder or a pattern holds no image.
+    """
+    from adatom.images.read import SUFFIXES
+
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        inside = [path]
+        if path.is_dir() and path.suffix not in SUFFIXES:
+            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+        elif not path.exists() and glob.has_magic(name):
+            inside = [Path(item) for item in sorted(glob.glob(name, recursive=True))]
+        if not inside:
+            raise FileError(
+                f"{name}: holds no image (known endings: {', '.join(sorted(SUFFIXES))})"
+            )
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def describe_error(error: BaseException) -> str:
+    """Say an error in one line.
+
+    Parameters
+    ----------
+    error : exception
+        An error of adatom, of the operating system or of memory.
+
+    Returns
+    -------
+    str
+        One line without a traceback.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, MemoryError):
+        text = "not enough memory"
+    else:
+        text = str(error)
+    return " ".join(text.split())
+
+
+def _print_json(values: Any) -> None:
+    print(json.dumps(plain_values(values), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _format_mapping(values: Any, indent: str = "") -> str:
+    """Nested values as indented lines."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{key}:", _format_mapping(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            lines += [f"{indent}{key}:"]
+            lines += [_format_mapping(item, indent + "  ") + "\n" for item in value]
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"{indent}{key}: {'–' if text in (None, '') else text}")
+    return "\n".join(lines)
+
+
+def describe_usage(error: CycloptsError) -> str:
+    """Say in one line what is wrong with a command.
+
+    Parameters
+    ----------
+    error : CycloptsError
+        What the parser raised.
+
+    Returns
+    -------
+    str
+        The option, its rule and the value where a value breaks a rule.
+    """
+    cause = error.__cause__ or error.__context__
+    text = describe_problems(cause) if isinstance(cause, ValidationError) else str(error)
+    return " ".join(text.split())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Those of the shell if left out.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 1 after an error, 2 for a wrong command, 130 if interrupted.
+    """
+    try:
+        result = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        return int(result or 0)
+    except CycloptsError as error:
+        print(f"adatom: error: {describe_usage(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("adatom: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except (AdatomError, OSError, MemoryError) as error:
+        print(f"adatom: error: {describe_error(error)}", file=sys.stderr)
+        return 1
