@@ -8,6 +8,8 @@ from scipy import sparse, spatial
 from adatom.detect.profile import PHASES, PatchTable, Profile, autocorrelate
 
 MOST_NODES = 400
+MOST_STEPS = 12
+LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,34 +35,6 @@ class Background:
         """Sum over pixels of values times the weight of each node, (K, L)."""
         return self.along_y.T @ values @ self.along_x
 
-    def fisher(self, weights: np.ndarray) -> np.ndarray:
-        """Fisher matrix of the nodes, (K L, K L), from the weights of the pixels."""
-        n_y, n_x = self.along_y.shape[1], self.along_x.shape[1]
-        matrix = np.zeros((n_y, n_x, n_y, n_x))
-        for shift_y in (0, 1):
-            pairs_y = self.along_y[:, : n_y - shift_y] * self.along_y[:, shift_y:]
-            for shift_x in (-1, 0, 1):
-                low, high = max(0, -shift_x), n_x - max(0, shift_x)
-                pairs_x = (
-                    self.along_x[:, low:high] * self.along_x[:, low + shift_x : high + shift_x]
-                )
-                rows, columns = np.meshgrid(
-                    np.arange(n_y - shift_y), np.arange(low, high), indexing="ij"
-                )
-                block = pairs_y.T @ weights @ pairs_x
-                matrix[rows, columns, rows + shift_y, columns + shift_x] = block
-                matrix[rows + shift_y, columns + shift_x, rows, columns] = block
-        return matrix.reshape(n_y * n_x, n_y * n_x)
-
-    def weights_at(self, positions: np.ndarray) -> sparse.csr_matrix:
-        """Weight of every node at positions in pixels, (N, K L) sparse."""
-        parts = []
-        for axis, along in enumerate((self.along_y, self.along_x)):
-            nearest = np.clip(np.rint(positions[:, axis]), 0, len(along) - 1).astype(np.intp)
-            parts.append(along[nearest])
-        product = parts[0][:, :, None] * parts[1][:, None, :]
-        return sparse.csr_matrix(product.reshape(len(positions), -1))
-
 
 def make_background(shape: tuple[int, int], spacing: tuple[float, float]) -> Background:
     """Lay nodes over an image.
@@ -83,7 +57,8 @@ def make_background(shape: tuple[int, int], spacing: tuple[float, float]) -> Bac
     parts = []
     for n_pixels, n_gaps in zip(shape, counts, strict=True):
         place = (np.arange(n_pixels) + 0.5) / n_pixels * n_gaps
-        parts.append(np.clip(1 - np.abs(place[:, None] - np.arange(n_gaps + 1)), 0, None))
+        weights = np.clip(1 - np.abs(place[:, None] - np.arange(n_gaps + 1)), 0, None)
+        parts.append(weights.astype(np.float32))
     return Background(*parts)
 
 
@@ -123,6 +98,7 @@ class PatchGrid:
         reach = np.abs(table.offsets).max(axis=0)
         self.pad = 2 * reach
         self.padded_shape = (shape[0] + 2 * int(self.pad[0]), shape[1] + 2 * int(self.pad[1]))
+        self.inner = tuple(slice(int(p), int(p) + n) for p, n in zip(self.pad, shape, strict=True))
         self._flat_offsets = table.offsets @ np.array([self.padded_shape[1], 1])
 
     def place(self, positions: np.ndarray, *, only_value: bool = False) -> Placement:
@@ -140,9 +116,8 @@ class PatchGrid:
 
     def pad_image(self, values: np.ndarray) -> np.ndarray:
         """Flat padded copy of an image, zero outside."""
-        pad_y, pad_x = self.pad
         padded = np.zeros(self.padded_shape, np.float32)
-        padded[pad_y : pad_y + self.shape[0], pad_x : pad_x + self.shape[1]] = values
+        padded[self.inner] = values
         return padded.ravel()
 
     def scatter(self, index: np.ndarray, patches: np.ndarray) -> np.ndarray:
@@ -152,9 +127,7 @@ class PatchGrid:
             weights=patches.ravel(),
             minlength=self.padded_shape[0] * self.padded_shape[1],
         )
-        pad_y, pad_x = self.pad
-        padded = total.reshape(self.padded_shape)
-        return padded[pad_y : pad_y + self.shape[0], pad_x : pad_x + self.shape[1]]
+        return total.reshape(self.padded_shape)[self.inner]
 
     def render(self, placement: Placement, intensity: np.ndarray) -> np.ndarray:
         """Image (H, W) of placed columns of the given intensities (N,)."""
@@ -178,95 +151,103 @@ class PatchGrid:
         return np.matmul(weighted, placement.basis.transpose(0, 2, 1)).astype(float)
 
 
-@dataclass(frozen=True)
 class Fisher:
-    """Joint Fisher matrix of columns and background.
+    """Joint Fisher matrix of columns and background, as an operator.
 
     The parameters of a column are its intensity times its position (y, x), and its intensity: so
     the matrix does not depend on the intensities but through the weights.
 
-    Attributes
+    Parameters
+    ----------
+    grid : PatchGrid
+        Where the patches lie.
+    placement : Placement
+        The columns.
+    background : Background
+        Nodes of the background.
+    weights : (H, W) array
+        Inverse variance of each pixel.
+    """
+
+    def __init__(
+        self, grid: PatchGrid, placement: Placement, background: Background, weights: np.ndarray
+    ) -> None:
+        self._grid = grid
+        self._background = background
+        self._weights = weights.astype(np.float32)
+        n, _, n_patch = placement.basis.shape
+        index = np.repeat(placement.index.astype(np.int32), 3, axis=0).ravel()
+        pointer = np.arange(3 * n + 1, dtype=np.int32) * n_patch
+        shape = (3 * n, int(np.prod(grid.padded_shape)))
+        self._basis = sparse.csr_matrix((placement.basis.ravel(), index, pointer), shape=shape)
+        self.blocks = grid.fisher_blocks(placement, weights)
+        # The guard keeps columns without information (outside, or on top of each other) solvable.
+        trace = np.trace(self.blocks, axis1=1, axis2=2)
+        self._guard = (1e-4 * trace + 1e-3 * np.median(trace) + 1e-30).astype(np.float32)
+        self._node_size = self._weigh_nodes()
+
+    def solve(
+        self, gradient: np.ndarray, node_gradient: np.ndarray, *, tolerance: float = 0.03
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Newton step of the columns, (N, 3), and of the nodes, (K, L), by conjugate gradients."""
+        inverses = np.linalg.inv(self.blocks + self._guard[:, None, None] * np.eye(3))
+        inverses = inverses.astype(np.float32)
+
+        def precondition(columns, nodes):
+            return np.matmul(inverses, columns[:, :, None])[:, :, 0], nodes / self._node_size
+
+        right = (gradient.astype(np.float32), node_gradient.astype(np.float32))
+        step, node_step = _conjugate_gradients(self._multiply, precondition, right, tolerance)
+        return step.astype(float), node_step.astype(float)
+
+    def _multiply(self, columns: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        grid = self._grid
+        padded = (columns.ravel() @ self._basis).reshape(grid.padded_shape)
+        image = (padded[grid.inner] + self._background.field(nodes)) * self._weights
+        back = (self._basis @ grid.pad_image(image)).reshape(-1, 3)
+        node_back = self._background.gather(image) + 1e-3 * self._node_size * nodes
+        return back + self._guard[:, None] * columns, node_back
+
+    def _weigh_nodes(self) -> np.ndarray:
+        squares = Background(self._background.along_y**2, self._background.along_x**2)
+        size = squares.gather(self._weights)
+        return (size + 1e-3 * size.max() + 1e-30).astype(np.float32)
+
+
+def invert_neighborhoods(
+    blocks: np.ndarray, pairs: np.ndarray, couplings: np.ndarray
+) -> np.ndarray:
+    """Covariance of each column, its neighbors being unknown too.
+
+    Exact where the neighbors of a column do not overlap with each other.
+
+    Parameters
     ----------
     blocks : (N, 3, 3) array
-        Each column by itself.
+        Fisher matrix of each column by itself.
     pairs : (M, 2) int array
         Neighbors that overlap.
     couplings : (M, 3, 3) array
-        Blocks between the two columns of each pair.
-    coupling_to_background : (N, 3) array
-        Sum over pixels of basis times weight.
-    node_weights : (N, K) sparse array
-        Weight of each node of the background at each column.
-    nodes : (K, K) array
-        Fisher matrix of the nodes of the background.
+        Fisher matrix between the two columns of each pair.
+
+    Returns
+    -------
+    (N, 3, 3) array
+        Covariances.
     """
-
-    blocks: np.ndarray
-    pairs: np.ndarray
-    couplings: np.ndarray
-    coupling_to_background: np.ndarray
-    node_weights: sparse.csr_matrix
-    nodes: np.ndarray
-
-    def solve(self, gradient: np.ndarray, node_gradient: np.ndarray, *, tolerance: float = 0.01):
-        """Newton step of the columns, (N, 3), and of the nodes, (K,), by conjugate gradients."""
-        n = len(self.blocks)
-        first, second = self.pairs.T
-        indices = np.concatenate([first, second])
-        blocks = np.concatenate([self.couplings, self.couplings.transpose(0, 2, 1)])
-        others = np.concatenate([second, first])
-        order = np.argsort(indices, kind="stable")
-        pointer = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=n))])
-        coupling = sparse.bsr_matrix((blocks[order], others[order], pointer), shape=(3 * n, 3 * n))
-        inverses = np.linalg.inv(self.blocks)
-        node_inverse = np.linalg.pinv(self._reduced_nodes(inverses), hermitian=True)
-
-        def multiply(columns, nodes):
-            local = self.node_weights @ nodes
-            out = np.einsum("nij,nj->ni", self.blocks, columns)
-            out += (coupling @ columns.ravel()).reshape(n, 3) + self.coupling_to_background * local[
-                :, None
-            ]
-            back = self.node_weights.T @ np.einsum("ni,ni->n", self.coupling_to_background, columns)
-            return out, self.nodes @ nodes + back
-
-        def precondition(columns, nodes):
-            step = np.einsum("nij,nj->ni", inverses, columns)
-            back = self.node_weights.T @ np.einsum("ni,ni->n", self.coupling_to_background, step)
-            node_step = node_inverse @ (nodes - back)
-            local = self.coupling_to_background * (self.node_weights @ node_step)[:, None]
-            return step - np.einsum("nij,nj->ni", inverses, local), node_step
-
-        return _conjugate_gradients(multiply, precondition, (gradient, node_gradient), tolerance)
-
-    def covariance(self) -> np.ndarray:
-        """Covariance of each column, (N, 3, 3), its neighbors and the background being unknown too.
-
-        Each neighbor is eliminated together with its own neighbors' mean effect, which is exact
-        where the neighbors of a column do not overlap with each other.
-        """
-        inverses = np.linalg.inv(self.blocks)
-        first, second = self.pairs.T
-        forward, backward = self.couplings, self.couplings.transpose(0, 2, 1)
-        lost = np.zeros_like(self.blocks)
-        np.add.at(lost, first, forward @ inverses[second] @ backward)
-        np.add.at(lost, second, backward @ inverses[first] @ forward)
-        reduced = self.blocks - lost
-        sound = np.linalg.eigvalsh(reduced)[:, 0] > 0.05 * np.linalg.eigvalsh(self.blocks)[:, 0]
-        reduced[~sound] = self.blocks[~sound]
-        covariance = np.linalg.inv(reduced)
-        node_inverse = np.linalg.pinv(self._reduced_nodes(inverses), hermitian=True)
-        local = self.node_weights.multiply(self.node_weights @ node_inverse).sum(axis=1)
-        local = np.asarray(local).ravel()
-        response = np.einsum("nij,nj->ni", covariance, self.coupling_to_background)
-        return covariance + response[:, :, None] * response[:, None] * local[:, None, None]
-
-    def _reduced_nodes(self, inverses: np.ndarray) -> np.ndarray:
-        """Fisher matrix of the nodes once the columns, taken as uncoupled, are eliminated."""
-        coupling = self.coupling_to_background
-        lost = np.einsum("ni,nij,nj->n", coupling, inverses, coupling)
-        weights = self.node_weights
-        return self.nodes - (weights.T @ weights.multiply(lost[:, None])).toarray()
+    inverses = np.linalg.inv(blocks)
+    first, second = pairs.T
+    backward = couplings.transpose(0, 2, 1)
+    lost = np.zeros_like(blocks)
+    np.add.at(lost, first, couplings @ inverses[second] @ backward)
+    np.add.at(lost, second, backward @ inverses[first] @ couplings)
+    reduced = blocks - lost
+    # Two columns nearly on top of each other: the star of neighbors is no good approximation.
+    scale = np.sqrt(np.diagonal(blocks, axis1=1, axis2=2))
+    scales = scale[:, :, None] * scale[:, None]
+    values, vectors = np.linalg.eigh(reduced / scales)
+    inverse = (vectors / np.maximum(values, LEAST_SHARE)[:, None]) @ vectors.transpose(0, 2, 1)
+    return inverse / scales
 
 
 def _conjugate_gradients(multiply, precondition, right, tolerance):
@@ -275,7 +256,7 @@ def _conjugate_gradients(multiply, precondition, right, tolerance):
     residual = [part.copy() for part in right]
     direction = preconditioned = precondition(*residual)
     power = start = sum(np.vdot(a, b) for a, b in zip(residual, preconditioned, strict=True))
-    for _ in range(30):
+    for _ in range(MOST_STEPS):
         if power <= tolerance**2 * start or power <= 0:
             break
         image = multiply(*direction)
@@ -291,7 +272,7 @@ def _conjugate_gradients(multiply, precondition, right, tolerance):
             sum(np.vdot(a, b) for a, b in zip(residual, preconditioned, strict=True)),
         )
         direction = [p + power / last * d for p, d in zip(preconditioned, direction, strict=True)]
-    return solution
+    return solution[0], solution[1]
 
 
 class Overlap:

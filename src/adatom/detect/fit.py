@@ -1,14 +1,16 @@
 """Maximum likelihood fit of all columns of an image at once."""
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
-from adatom.detect.columns import Background, Fisher, Overlap, PatchGrid, Placement
+from adatom.detect.columns import Background, Fisher, Overlap, PatchGrid, invert_neighborhoods
 from adatom.detect.profile import PatchTable, Profile, tabulate_profile
 
 CORE_WIDTHS = 3.2
 STEP_WIDTHS = 0.3
 USED_REACH = 2.0
+LONGEST_WAY = 1.0
+WHOLE = 0.9
 
 
 class JointFit:
@@ -90,7 +92,7 @@ class JointFit:
         return ndimage.maximum_filter(marks, size).astype(np.float32)
 
     def _render_tail(self, radius: float) -> np.ndarray | float:
-        """Image of what lies outside the core of each column; it hardly changes from step to step."""
+        """Image of what lies outside the core of each column; it hardly changes with a step."""
         if self.profile.radius <= radius or not self.intensity.any():
             return 0.0
         table = tabulate_profile(self.profile, self.pixel_sizes, self.profile.radius)
@@ -113,36 +115,38 @@ class JointFit:
             if self.fisher is None:
                 self.fisher = self.make_fisher()
             gradient = self.grid.project(self.placement, weighted)
-            step, node_step = self.fisher.solve(gradient, self.background.gather(weighted).ravel())
+            step, node_step = self.fisher.solve(gradient, self.background.gather(weighted))
             self._move(step, node_step, self.fisher.blocks, only_intensity)
 
     def make_fisher(self) -> Fisher:
         """Joint Fisher matrix at the present state."""
-        blocks = self.grid.fisher_blocks(self.placement, self.weights)
+        return Fisher(self.grid, self.placement, self.background, self.weights)
+
+    def covariance(self) -> np.ndarray:
+        """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
+        self.weights = self._weights_of(self.model())
+        fisher = self.make_fisher()
+        trace = np.trace(fisher.blocks, axis1=1, axis2=2)
+        blocks = fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
         first, second = self.pairs.T
         middle = (self.positions[first] + self.positions[second]) / 2
         couplings = self.overlap.couplings(self.positions[second] - self.positions[first])
-        couplings *= self._smooth_weights(middle)[:, None, None]
-        # The guard keeps columns without information (outside, or on top of each other) solvable.
-        trace = np.trace(blocks, axis1=1, axis2=2)
-        guard = 1e-3 * trace + 1e-3 * np.median(trace) + 1e-30
-        return Fisher(
-            blocks=blocks + guard[:, None, None] * np.eye(3) / 3,
-            pairs=self.pairs,
-            couplings=couplings,
-            coupling_to_background=self.grid.project(self.placement, self.weights),
-            node_weights=self.background.weights_at(self.positions),
-            nodes=self._node_fisher(),
-        )
+        visible = self._visible_share()
+        # Half a column overlaps less than a whole one, and too much makes the matrix indefinite.
+        whole = np.minimum(visible[first], visible[second]) > WHOLE
+        couplings *= (self._smooth_weights(middle) * whole)[:, None, None]
+        return invert_neighborhoods(blocks, self.pairs, couplings)
 
-    def _node_fisher(self) -> np.ndarray:
-        matrix = self.background.fisher(self.weights)
-        size = np.diag(matrix)
-        return matrix + np.diag(1e-3 * size + 1e-6 * size.max() + 1e-30)
+    def _visible_share(self) -> np.ndarray:
+        """Share of each column's information that lies inside the image, (N,)."""
+        widths = self.profile.sigma / np.array(self.pixel_sizes)
+        low = special.erf((self.positions + 0.5) / widths)
+        high = special.erf((np.array(self.values.shape) - 0.5 - self.positions) / widths)
+        return np.clip((low + high) / 2, 0, 1).prod(axis=1)
 
     def _smooth_weights(self, positions: np.ndarray) -> np.ndarray:
         """Weights averaged over the overlap of two columns around positions (M, 2)."""
-        width = [0.6 * self.profile.sigma / size for size in self.pixel_sizes]
+        width = [0.7 * self.profile.sigma / size for size in self.pixel_sizes]
         smooth = ndimage.gaussian_filter(self.weights, width, truncate=2.5)
         limit = np.array(self.values.shape) - 1
         y, x = np.clip(np.rint(positions), 0, limit).astype(np.intp).T
@@ -163,10 +167,12 @@ class JointFit:
             # A column fainter than its own noise does not move far.
             moved = step[:, :2] * (self.intensity / (self.intensity**2 + spread**2))[:, None]
             limit = STEP_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)
-            self.positions = self.positions + np.clip(moved, -limit, limit)
+            furthest = LONGEST_WAY / np.array(self.pixel_sizes)
+            way = self.positions + np.clip(moved, -limit, limit) - self.start
+            self.positions = self.start + np.clip(way, -furthest, furthest)
             self.placement = self.grid.place(self.positions)
         self.intensity = np.maximum(self.intensity + step[:, 2], 0.02 * spread)
-        self.nodes = self.nodes + node_step.reshape(self.nodes.shape)
+        self.nodes = self.nodes + node_step
 
     def _guess(self, smooth: np.ndarray) -> None:
         level = np.percentile(smooth, 5)

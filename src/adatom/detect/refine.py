@@ -9,9 +9,9 @@ from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.detect.columns import make_background
 from adatom.detect.fit import JointFit
-from adatom.detect.shape import improve_shape, improve_width
 from adatom.detect.noise import find_unlisted, fit_noise
 from adatom.detect.profile import Profile, make_gaussian_profile
+from adatom.detect.shape import improve_shape, improve_width
 
 
 class RefineConfig(Config):
@@ -152,7 +152,7 @@ def _collect(
     fit: JointFit, n_listed: int, bins: np.ndarray, is_counts: bool, config: RefineConfig
 ) -> Refined:
     """Errors, and everything in the pixels of the image as it came."""
-    covariance = fit.make_fisher().covariance()
+    covariance = fit.covariance()
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
     errors = spread[:, :2] / np.maximum(fit.intensity, spread[:, 2])[:, None]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from adatom.detect.columns import PatchGrid
 from adatom.detect.fit import JointFit
@@ -11,13 +11,15 @@ from adatom.detect.profile import (
     PatchTable,
     Profile,
     core_covariance,
-    cubic_spline,
     make_gaussian_profile,
 )
 
-CORE_WIDTHS, TAIL_WIDTHS = 3.2, (3.5, 4.3)
-MOST_PIXELS = 48_000
-CORE_MISFIT, TAIL_MISFIT = 0.05, 0.003
+ORDER = 8
+REACH_WIDTHS = 5.0
+TYPICAL_MISFIT = 0.05
+TILE = 24.0
+N_TILES = 3
+MOST_PIXELS = 20_000
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.12, 1.2
 
 
@@ -63,7 +65,7 @@ def improve_width(fit: JointFit) -> None:
         values = fit.profile.evaluate(sample.y, sample.x, orders=orders)
         columns.append(sample.total(values * intensity))
     design = np.stack(columns, axis=1)
-    solution = _solve(design, sample, np.zeros(5), np.zeros(5))
+    solution = _solve(design, sample)
     change = np.array([[2 * solution[2], solution[3]], [solution[3], 2 * solution[4]]])
     widths, directions = np.linalg.eigh(covariance)
     # The step is limited along the axes of the present ellipse.
@@ -81,108 +83,149 @@ def improve_width(fit: JointFit) -> None:
 def improve_shape(fit: JointFit) -> None:
     """Give the columns a profile that describes them better, whatever its form.
 
-    What the fit leaves is explained by a spline that all columns share, pulled towards zero: where
-    the image says little the present shape stays.
+    What the fit leaves is explained by shapelets (Gauss-Hermite functions) that all columns share,
+    together with all positions and intensities, which are eliminated: a wrong shape and wrong
+    positions of one sublattice can stand for each other. The shapelets are pulled towards zero:
+    where the image says little the Gaussian stays.
 
     Parameters
     ----------
     fit : JointFit
         Columns fitted with the present profile; changed in place.
+
+    Notes
+    -----
+    Shapelets: A. Refregier, Mon. Not. R. Astron. Soc. 338 (2003) 35.
     """
-    base = fit.gaussian
-    knots = _lay_knots(base)
-    sample = _draw_sample(fit, TAIL_WIDTHS[-1] * base.sigma + 2 * knots.tail_step)
-    intensity = fit.intensity[sample.column] * float(np.prod(fit.pixel_sizes))
-    design = np.empty((len(sample.residual), knots.size + 1))
-    design[:, : knots.n_core] = _core_design(sample, intensity, knots)
-    radius = np.hypot(sample.y, sample.x)
-    for number, center in enumerate(knots.tail):
-        ring = cubic_spline((radius - center) / knots.tail_step, 0)
-        design[:, knots.n_core + number] = sample.total(ring * intensity)
-    design[:, -1] = 1
-    ridge = np.append(1 / _expected_misfit(base, knots.radii()) ** 2, 0)
-    before = np.append(fit.change, 0) if fit.change is not None else np.zeros(knots.size + 1)
-    solution = _solve(design, sample, ridge, before)
-    fit.change = before[:-1] + solution[:-1]
-    profile, integral = _add(base, knots, fit.change)
-    fit.change_profile(profile, scale=integral / fit.integral, offset=float(solution[-1]))
+    n_shapes = (ORDER + 1) * (ORDER + 2) // 2
+    normal, right = np.zeros((n_shapes, n_shapes)), np.zeros(n_shapes)
+    for tile in _choose_tiles(fit):
+        part, part_right = _reduced_normal(fit, tile)
+        normal += part
+        right += part_right
+    peak = fit.gaussian.evaluate(np.zeros(1), np.zeros(1))[0]
+    ridge = 1 / (TYPICAL_MISFIT * peak) ** 2
+    before = fit.change if fit.change is not None else np.zeros(n_shapes)
+    normal += np.diag(np.full(n_shapes, ridge) + 1e-9 * np.diag(normal))
+    fit.change = before + np.linalg.solve(normal, right - ridge * before)
+    profile, integral = _add(fit.gaussian, fit.change)
+    fit.change_profile(profile, scale=integral / fit.integral)
     fit.integral = integral
 
 
-@dataclass(frozen=True)
-class _Knots:
-    """Splines that make up what a profile adds to a Gaussian.
-
-    Attributes
-    ----------
-    step : float
-        Distance of the knots of the core, Å.
-    number : (K, K) int array
-        Number of each knot of the core, -1 where there is none.
-    tail_step : float
-        Distance of the rings of the tail, Å.
-    tail : (T,) array
-        Radii of the rings, Å.
-    """
-
-    step: float
-    number: np.ndarray
-    tail_step: float
-    tail: np.ndarray
-
-    @property
-    def n_core(self) -> int:
-        """Number of knots of the core."""
-        return int(self.number.max()) + 1
-
-    @property
-    def size(self) -> int:
-        """Number of all splines."""
-        return self.n_core + len(self.tail)
-
-    def radii(self) -> np.ndarray:
-        """Distance of every spline from the center, Å."""
-        axis = np.arange(len(self.number)) - len(self.number) // 2
-        core = np.hypot(axis[:, None], axis)[self.number >= 0] * self.step
-        return np.concatenate([core, self.tail])
+def _choose_tiles(fit: JointFit) -> list[tuple[slice, slice]]:
+    """A few parts of the image that hold most columns, away from the rim where that is possible."""
+    sizes = np.array(fit.pixel_sizes)
+    shape = np.array(fit.values.shape)
+    margin = np.ceil(4 * fit.profile.sigma / sizes).astype(int)
+    side = np.minimum(shape, np.ceil(TILE / sizes).astype(int))
+    margin = np.where(shape >= side + 2 * margin, margin, 0)
+    steps = np.maximum(1, (shape - 2 * margin) // side)
+    index = np.floor((fit.positions - margin) / side).astype(int)
+    inside = ((index >= 0) & (index < steps)).all(axis=1)
+    counts = np.bincount(index[inside] @ [steps[1], 1], minlength=int(steps.prod()))
+    # Of tiles about as full as the fullest, those in the middle of the list.
+    full = np.nonzero(counts >= 0.8 * counts.max())[0]
+    chosen = full[np.linspace(0, len(full) - 1, min(N_TILES, len(full)) + 2).astype(int)[1:-1]]
+    corners = np.stack(np.divmod(np.unique(chosen), steps[1]), axis=1) * side + margin
+    return [(slice(y, y + side[0]), slice(x, x + side[1])) for y, x in corners.tolist()]
 
 
-def _lay_knots(gaussian: Profile) -> _Knots:
-    sigma = gaussian.sigma
-    step = 0.7 * sigma
-    half = int(CORE_WIDTHS / 0.7) + 6
-    axis = np.arange(-half, half + 1)
-    inside = np.hypot(axis[:, None], axis) * step <= CORE_WIDTHS * sigma
-    number = np.where(inside, np.cumsum(inside).reshape(inside.shape) - 1, -1)
-    tail = np.array(TAIL_WIDTHS) * sigma
-    return _Knots(step, number, float(tail[1] - tail[0]), tail)
+def _reduced_normal(fit: JointFit, tile: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Normal equations of the shapelets in a tile, the columns and the background eliminated."""
+    weight = fit.weights[tile].ravel().astype(float)
+    residual = (fit.values[tile] - fit.model()[tile]).ravel()
+    pixels = np.full(fit.values.shape, -1)
+    pixels[tile] = np.arange(weight.size).reshape(fit.weights[tile].shape)
+    shapes = _shapelet_images(fit, tile, pixels)
+    weighted = shapes * weight
+    columns = _column_images(fit, pixels, weight.size)
+    scaled = columns.multiply(weight).tocsr()
+    own = (scaled @ columns.T).toarray()
+    own += np.diag(1e-4 * np.diag(own) + 1e-6 * np.diag(own).max() + 1e-30)
+    cross = scaled @ np.column_stack([shapes.T, residual])
+    solved = np.linalg.solve(own, cross)
+    normal = weighted @ shapes.T - cross[:, :-1].T @ solved[:, :-1]
+    right = weighted @ residual - cross[:, :-1].T @ solved[:, -1]
+    return normal, right
 
 
-def _expected_misfit(profile: Profile, radius: np.ndarray) -> np.ndarray:
-    """How far real columns are from the present profile at a radius, Å⁻²: much less in the tails."""
-    peak = profile.evaluate(np.zeros(1), np.zeros(1))[0]
-    core = CORE_MISFIT * np.exp(-((radius / (1.5 * profile.sigma)) ** 2) / 2)
-    return peak * (core + TAIL_MISFIT)
+def _column_images(fit: JointFit, pixels: np.ndarray, n_pixels: int) -> sparse.csr_matrix:
+    """Bases of all columns that reach a tile, and the background, one a row, (3 n + 1, pixels)."""
+    grid = fit.grid
+    number = np.full(grid.padded_shape, -1)
+    number[grid.inner] = pixels
+    hits = number.ravel()[fit.placement.index]
+    reached = np.nonzero((hits >= 0).any(axis=1))[0]
+    atom, place = np.nonzero(hits[reached] >= 0)
+    values = fit.placement.basis[reached[atom], :, place]
+    rows = atom[:, None] * 3 + np.arange(3)
+    target = np.broadcast_to(hits[reached[atom], place][:, None], rows.shape)
+    shape = (3 * len(reached), n_pixels)
+    bases = sparse.csr_matrix((values.ravel(), (rows.ravel(), target.ravel())), shape=shape)
+    return sparse.vstack([bases, sparse.csr_matrix(np.ones((1, n_pixels)))], format="csr")
 
 
-def _core_design(sample: _Sample, intensity: np.ndarray, knots: _Knots) -> np.ndarray:
-    """Image of every knot's spline in every sampled pixel, (S, K)."""
-    half = len(knots.number) // 2
-    near = np.hypot(sample.y, sample.x) < (CORE_WIDTHS / 0.7 + 2.8) * knots.step
-    first, weights = [], []
-    for offset in (sample.y[near] / knots.step, sample.x[near] / knots.step):
-        low = np.floor(offset).astype(np.intp) - 1
-        weights.append(cubic_spline((offset - low)[:, None] - np.arange(4), 0))
-        first.append(low + half)
-    rows, columns = (low[:, None] + np.arange(4) for low in first)
-    number = knots.number[rows[:, :, None], columns[:, None, :]]
-    values = (weights[0] * intensity[near][:, None])[:, :, None] * weights[1][:, None, :]
-    # Knots that do not exist (-1) fall into a last column, which is cut off.
-    width = knots.n_core + 1
-    flat = sample.pixel[near][:, None, None] * width + np.where(number < 0, width - 1, number)
-    n_pixels = len(sample.residual)
-    total = np.bincount(flat.ravel(), weights=values.ravel(), minlength=n_pixels * width)
-    return total.reshape(n_pixels, width)[:, :-1]
+def _shapelet_images(fit: JointFit, tile: tuple[slice, slice], pixels: np.ndarray) -> np.ndarray:
+    """Image of every shapelet of all columns together, (K, pixels of the tile)."""
+    sigma, sizes = fit.gaussian.sigma, np.array(fit.pixel_sizes)
+    reach = REACH_WIDTHS * sigma
+    low = np.array([part.start for part in tile]) - reach / sizes
+    high = np.array([part.stop for part in tile]) + reach / sizes
+    near = ((fit.positions >= low) & (fit.positions <= high)).all(axis=1)
+    positions, intensity = fit.positions[near], fit.intensity[near] * float(sizes.prod())
+    half = np.ceil(reach / sizes).astype(int)
+    centers = np.rint(positions).astype(int)
+    steps = [np.arange(-n, n + 1) for n in half]
+    rows = centers[:, :1] + steps[0]
+    columns = centers[:, 1:] + steps[1]
+    along_y = _hermite((rows - positions[:, :1]) * sizes[0] / sigma) * intensity[:, None]
+    along_x = _hermite((columns - positions[:, 1:]) * sizes[1] / sigma)
+    padded = np.full(np.array(pixels.shape) + 2, -1)
+    padded[1:-1, 1:-1] = pixels
+    rows = np.clip(rows + 1, 0, padded.shape[0] - 1)
+    columns = np.clip(columns + 1, 0, padded.shape[1] - 1)
+    n_pixels = int(pixels.max()) + 1
+    target = padded[rows[:, :, None], columns[:, None, :]]
+    target = np.where(target < 0, n_pixels, target).ravel()
+    images = []
+    for order_y, order_x in _orders():
+        values = along_y[order_y][:, :, None] * along_x[order_x][:, None, :]
+        images.append(np.bincount(target, weights=values.ravel(), minlength=n_pixels + 1)[:-1])
+    return np.stack(images)
+
+
+def _orders() -> list[tuple[int, int]]:
+    return [(y, x) for y in range(ORDER + 1) for x in range(ORDER + 1 - y)]
+
+
+def _hermite(offset: np.ndarray) -> np.ndarray:
+    """Hermite functions of order 0 to ORDER, the first of height 1, (ORDER + 1, ...)."""
+    functions = [np.exp(-(offset**2) / 2)]
+    functions.append(2**0.5 * offset * functions[0])
+    for order in range(2, ORDER + 1):
+        last, before = functions[-1], functions[-2]
+        functions.append(offset * (2 / order) ** 0.5 * last - ((order - 1) / order) ** 0.5 * before)
+    return np.stack(functions)
+
+
+def _add(gaussian: Profile, change: np.ndarray) -> tuple[Profile, float]:
+    """Gaussian plus shapelets, of unit integral and centered as the Gaussian; and its integral."""
+    step = 0.3 * gaussian.sigma
+    half = int(np.ceil(REACH_WIDTHS / 0.3))
+    axis = np.arange(-half, half + 1) * step
+    functions = _hermite(axis / gaussian.sigma)
+    added = np.zeros((len(axis), len(axis)))
+    for height, (order_y, order_x) in zip(change, _orders(), strict=True):
+        added += height * np.outer(functions[order_y], functions[order_x])
+    for orders in ((1, 0), (0, 1)):
+        slope = gaussian.evaluate_grid(axis, axis, orders=orders)
+        added = added - slope * (slope * added).sum() / (slope**2).sum()
+    total = gaussian.evaluate_grid(axis, axis) + added
+    integral = float(total.sum() * step**2)
+    coefficients = ndimage.spline_filter(total / integral, order=3, mode="mirror")
+    covariance = core_covariance(total / integral, step)
+    return Profile(coefficients, step, covariance, "estimated"), integral
 
 
 def _draw_sample(fit: JointFit, reach: float) -> _Sample:
@@ -223,31 +266,9 @@ def _spread_pixels(usable: np.ndarray) -> np.ndarray:
     return usable & (np.add.outer(y * 0.7548776662, x * 0.5698402910) % 1 < share)
 
 
-def _solve(
-    design: np.ndarray, sample: _Sample, ridge: np.ndarray, before: np.ndarray
-) -> np.ndarray:
-    """Weighted least squares of the residual; `before` plus the solution is pulled towards zero."""
+def _solve(design: np.ndarray, sample: _Sample) -> np.ndarray:
+    """Weighted least squares of the residual."""
     weighted = design * sample.weight[:, None]
-    normal = weighted.T @ design + np.diag(ridge)
+    normal = weighted.T @ design
     normal += np.diag(1e-9 * np.diag(normal) + 1e-30)
-    return np.linalg.solve(normal, weighted.T @ sample.residual - ridge * before)
-
-
-def _add(gaussian: Profile, knots: _Knots, change: np.ndarray) -> tuple[Profile, float]:
-    """Gaussian plus a change, of unit integral and centered as the Gaussian; and its integral."""
-    step = 0.3 * gaussian.sigma
-    half = int(np.ceil((knots.tail[-1] + 2 * knots.tail_step) / step))
-    axis = np.arange(-half, half + 1) * step
-    core = np.append(change[: knots.n_core], 0)[knots.number]
-    added = Profile(core, knots.step, gaussian.covariance, "estimated").evaluate_grid(axis, axis)
-    radius = np.hypot(axis[:, None], axis)
-    for center, height in zip(knots.tail, change[knots.n_core :], strict=True):
-        added += height * cubic_spline((radius - center) / knots.tail_step, 0)
-    for orders in ((1, 0), (0, 1)):
-        slope = gaussian.evaluate_grid(axis, axis, orders=orders)
-        added = added - slope * (slope * added).sum() / (slope**2).sum()
-    total = gaussian.evaluate_grid(axis, axis) + added
-    integral = float(total.sum() * step**2)
-    coefficients = ndimage.spline_filter(total / integral, order=3, mode="mirror")
-    covariance = core_covariance(total / integral, step)
-    return Profile(coefficients, step, covariance, "estimated"), integral
+    return np.linalg.solve(normal, weighted.T @ sample.residual)
