@@ -38,11 +38,11 @@ def draw_calibration(
     window = np.outer(*(np.hanning(side) for side in values.shape))
     power = np.abs(np.fft.fftshift(np.fft.fft2((values - values.mean()) * window))) ** 2
     shown = np.log(power + power.mean() * 1e-6)
-    half_y, half_x = (0.5 / step for step in steps)
     low, high = np.percentile(shown, (20, 99.95))
-    box = (-half_x, half_x, half_y, -half_y)
+    (top, bottom), (left, right) = map(_find_edges, shown.shape, steps)
+    box = (left, right, bottom, top)
     ax.imshow(shown, cmap="gray", vmin=low, vmax=high, extent=box, interpolation="antialiased")
-    edge = min(half_x, half_y, 0.9)
+    edge = min(0.5 / max(steps), 0.9)
     if material is not None:
         for factor, color in ((1.0, "#56B4E9"), (3**0.5, "#E69F00")):
             radius = factor * 2 / (3**0.5 * material.lattice)
@@ -59,3 +59,10 @@ def draw_calibration(
         )
     ax.set(xlabel="$k_x$ (1/Å)", ylabel="$k_y$ (1/Å)", xlim=(-edge, edge), ylim=(edge, -edge))
     return ax
+
+
+def _find_edges(n_pixels: int, step: float) -> tuple[float, float]:
+    """Outer edges of the first and the last pixel of a shifted spectrum, 1/Å."""
+    frequencies = np.fft.fftshift(np.fft.fftfreq(n_pixels, step))
+    half = 0.5 / (n_pixels * step)
+    return float(frequencies[0] - half), float(frequencies[-1] + half)

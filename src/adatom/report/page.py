@@ -46,7 +46,7 @@ def write_report(folder: str | Path) -> Path:
         atoms = pd.read_parquet(folder / "atoms.parquet")
         page = _render(record, atoms, _embed_figures(folder / "figures"))
     except OSError as error:
-        raise FileError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+        raise FileError(f"{folder}: cannot be read ({error})") from error
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
