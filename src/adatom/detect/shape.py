@@ -142,7 +142,8 @@ def _reduced_normal(fit: JointFit, tile: tuple[slice, slice]) -> tuple[np.ndarra
     columns = _column_images(fit, pixels, weight.size)
     scaled = columns.multiply(weight).tocsr()
     own = (scaled @ columns.T).toarray()
-    own += np.diag(1e-4 * np.diag(own) + 1e-6 * np.diag(own).max() + 1e-30)
+    size = np.diag(own)
+    own += np.diag(1e-5 * size + 1e-4 * np.median(size) + 1e-30)
     cross = scaled @ np.column_stack([shapes.T, residual])
     solved = np.linalg.solve(own, cross)
     normal = weighted @ shapes.T - cross[:, :-1].T @ solved[:, :-1]
