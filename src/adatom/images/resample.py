@@ -31,7 +31,10 @@ def resample_image(
     """
     values = np.asarray(values, np.float32)
     scale = np.array([target / size for size in pixel_size])
-    shape = tuple(max(int(np.floor((n - 1) / s + 1e-6)) + 1, 1) for n, s in zip(values.shape, scale, strict=True))
+    shape = tuple(
+        max(int(np.floor((n - 1) / s + 1e-6)) + 1, 1)
+        for n, s in zip(values.shape, scale, strict=True)
+    )
     if np.allclose(scale, 1, atol=0.5 / max(values.shape)):
         return values
     # A pixel of the result averages over its area: the width that its box adds to the old one.

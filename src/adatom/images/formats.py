@@ -1,0 +1,269 @@
+"""Open arrays, pictures, TIFF and zarr as a list of the images that they hold."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import tifffile
+import xarray as xr
+import zarr
+from PIL import Image
+
+from adatom.images.units import to_angstrom
+
+LAZY_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a file, as the file holds it.
+
+    Attributes
+    ----------
+    name : str
+        What to ask for.
+    values : array or dask array
+        Axes (y, x), (frame, y, x), or (y, x, color).
+    pixel_size : tuple of float or None
+        Å per pixel along y and x.
+    attrs : dict
+        What the file says besides: `modality`, `energy_eV`, `units`.
+    coords : dict
+        Coordinates along `frame`, `y` or `x` that the file holds itself.
+    is_color : bool
+        Whether the last axis holds colors.
+    """
+
+    name: str
+    values: Any
+    pixel_size: tuple[float, float] | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+    coords: dict[str, np.ndarray] = field(default_factory=dict)
+    is_color: bool = False
+
+
+def open_array(path: Path) -> list[Item]:
+    """Open .npy or .npz; pickled objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a .json of the same name beside it may hold field of view and voltage.
+
+    Returns
+    -------
+    list of Item
+        Every array with two or three axes of numbers.
+    """
+    if path.suffix.lower() == ".npy":
+        is_large = path.stat().st_size > LAZY_BYTES
+        values = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
+        arrays = {path.stem: _chunk(values) if is_large else values}
+    else:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    frame = arrays.get("frame")
+    if len(arrays) > 1:
+        arrays = {name: a for name, a in arrays.items() if a.ndim in (2, 3)}
+    side = path.with_suffix(".json")
+    said = _read_sidecar(side) if side.exists() else {}
+    field_of_view, attrs = said.pop("field_of_view", None), said
+    items = []
+    for name, values in arrays.items():
+        size = None
+        if field_of_view is not None and values.ndim >= 2:
+            height, width = values.shape[-2:]
+            size = (field_of_view[0] / height, field_of_view[1] / width)
+        coords = {}
+        if frame is not None and frame.dtype.kind in "iu" and frame.shape == values.shape[:1]:
+            coords = {"frame": frame} if len(np.unique(frame)) == len(frame) else {}
+        items.append(Item(name, values, size, dict(attrs), coords))
+    return items
+
+
+def _chunk(values: np.ndarray) -> da.Array:
+    chunks = (1, *values.shape[1:]) if values.ndim == 3 else values.shape
+    return da.from_array(values, chunks=chunks)
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    """Field of view (y, x) in Å, energy and modality from the .json beside an array."""
+    with path.open(encoding="utf-8") as file:
+        found = json.load(file)
+    flat: dict[str, Any] = {}
+    waiting = [found] if isinstance(found, dict) else []
+    while waiting:
+        for key, value in waiting.pop().items():
+            if isinstance(value, dict):
+                waiting.append(value)
+            else:
+                flat[key] = value
+    said: dict[str, Any] = {}
+    unit = str(flat.get("field_of_view_units", ""))
+    sides = [flat.get(f"field_of_view_{axis}") for axis in "yx"]
+    if all(isinstance(side, int | float) and side > 0 for side in sides):
+        field_of_view = [to_angstrom(float(side), unit) for side in sides if side is not None]
+        if None not in field_of_view:
+            said["field_of_view"] = tuple(field_of_view)
+    energy = re.fullmatch(r"\s*([\d.]+)\s*(k?)e?V\s*", str(flat.get("voltage", "")))
+    if energy:
+        said["energy_eV"] = float(energy[1]) * (1000 if energy[2] else 1)
+    return said | find_modality(str(flat.get("experiment_type", "")))
+
+
+def find_modality(text: str) -> dict[str, str]:
+    """Modality that a title or a field of a file names.
+
+    Parameters
+    ----------
+    text : str
+        Title, detector or type of experiment.
+
+    Returns
+    -------
+    dict
+        `modality` as HAADF, BF, HRTEM or STM; empty if none is named.
+    """
+    known = (("HAADF", "HAADF"), ("HRTEM", "HRTEM"), ("TOPO", "STM"), ("BF", "BF"))
+    for word, modality in known:
+        if re.search(rf"(?<![A-Z]){word}", text.upper()):
+            return {"modality": modality}
+    return {}
+
+
+def open_picture(path: Path) -> list[Item]:
+    """Open .png or .jpg.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of Item
+        One image, of one color or three.
+    """
+    modes = {"1": "L", "LA": "L", "P": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
+    with Image.open(path) as picture:
+        values = np.array(picture.convert(modes.get(picture.mode, picture.mode)))
+    return [Item(path.stem, values, is_color=values.ndim == 3)]
+
+
+def open_tiff(path: Path) -> list[Item]:
+    """Open .tif, with the resolution that OME, ImageJ or the tags themselves give.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of Item
+        One per series of the file.
+    """
+    items = []
+    values: Any
+    with tifffile.TiffFile(path) as file:
+        sizes = _ome_sizes(file.ome_metadata) if file.is_ome and file.ome_metadata else []
+        for number, series in enumerate(file.series):
+            size = sizes[number] if number < len(sizes) else _tag_size(file, series)
+            is_color = series.axes.endswith("S")
+            if series.nbytes > LAZY_BYTES and series.ndim == 3 and not is_color:
+                values = _lazy_pages(path, number, series)
+            else:
+                values = np.squeeze(series.asarray())
+            name = series.name or f"series {number}"
+            items.append(Item(name, values, size, is_color=is_color))
+    return items
+
+
+def _lazy_pages(path: Path, number: int, series: Any) -> da.Array:
+    shape, dtype = series.shape[1:], series.dtype
+
+    def read_page(block_info: Any = None) -> np.ndarray:
+        index = block_info[None]["chunk-location"][0]
+        return tifffile.imread(path, series=number, key=index)[None]
+
+    chunks = ((1,) * series.shape[0], (shape[0],), (shape[1],))
+    return da.map_blocks(read_page, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+
+
+def _ome_sizes(text: str) -> list[tuple[float, float] | None]:
+    """Pixel sizes (y, x) in Å of the images of OME-XML."""
+    images = tifffile.xml2dict(text).get("OME", {}).get("Image", [])
+    sizes: list[tuple[float, float] | None] = []
+    for image in images if isinstance(images, list) else [images]:
+        pixels = image.get("Pixels", {})
+        size = [
+            to_angstrom(
+                float(pixels.get(f"PhysicalSize{axis}", "nan")),
+                str(pixels.get(f"PhysicalSize{axis}Unit", "µm")),
+            )
+            for axis in "YX"
+        ]
+        is_known = all(side is not None and side > 0 for side in size)
+        sizes.append((size[0], size[1]) if is_known else None)  # type: ignore[arg-type]
+    return sizes
+
+
+def _tag_size(file: tifffile.TiffFile, series: Any) -> tuple[float, float] | None:
+    """Pixel size (y, x) in Å from the resolution tags; print resolutions are none."""
+    tags = series.pages[0].tags
+    unit = str((file.imagej_metadata or {}).get("unit", "")) if file.is_imagej else ""
+    if not unit and "ResolutionUnit" in tags:
+        unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value), "")
+    sizes = []
+    for name in ("YResolution", "XResolution"):
+        above, below = tags[name].value if name in tags else (0, 1)
+        size = to_angstrom(below / above, unit.encode().decode("unicode_escape")) if above else None
+        # Pixels of 100 Å and more are those of a printer (72 per inch), not of a microscope.
+        if size is None or not 0 < size < 100:
+            return None
+        sizes.append(size)
+    return sizes[0], sizes[1]
+
+
+def open_zarr(path: Path) -> list[Item]:
+    """Open a zarr folder, lazily: one that adatom wrote, a bare array, or a group of arrays.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    list of Item
+        Every array with two or three axes.
+    """
+    store = zarr.open(str(path), mode="r")
+    if isinstance(store, zarr.Array):
+        return [Item(path.stem, da.from_zarr(store))]
+    items = []
+    with xr.open_zarr(path, consolidated=False, chunks=None) as found:
+        for name, image in found.data_vars.items():
+            if image.ndim in (2, 3) and set(image.dims) <= {"frame", "y", "x"}:
+                coords = {str(key): at.to_numpy() for key, at in image.coords.items()}
+                items.append(
+                    Item(str(name), da.from_zarr(store[str(name)]), None, image.attrs, coords)
+                )
+    return items
+
+
+OPENERS: dict[str, Callable[[Path], list[Item]]] = {
+    ".npy": open_array,
+    ".npz": open_array,
+    ".png": open_picture,
+    ".jpg": open_picture,
+    ".jpeg": open_picture,
+    ".tif": open_tiff,
+    ".tiff": open_tiff,
+    ".zarr": open_zarr,
+}

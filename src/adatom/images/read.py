@@ -1,0 +1,255 @@
+"""Read microscope files: one door for every format, one kind of error for every failure."""
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import xarray as xr
+import zarr.errors
+from PIL import Image
+
+from adatom.core.errors import FileError, ImageError
+from adatom.images.formats import LAZY_BYTES, OPENERS, Item, find_modality
+from adatom.images.units import pixel_size as get_pixel_size
+from adatom.images.units import to_angstrom
+
+DM_SUFFIXES = (".dm3", ".dm4")
+SUFFIXES = (*DM_SUFFIXES, *OPENERS)
+# What the libraries raise when a file is not what its name says, or ends too early.
+LIBRARY_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    json.JSONDecodeError,
+    tifffile.TiffFileError,
+    Image.DecompressionBombError,
+    zarr.errors.BaseZarrError,
+)
+
+
+def read_image(
+    path: str | Path, item: str | None = None, *, pixel_size: float | None = None
+) -> xr.DataArray:
+    """Read an image or a movie.
+
+    Parameters
+    ----------
+    path : str or Path
+        .dm3, .dm4, .tif, .png, .jpg, .npy, .npz or .zarr. Arrays may have a .json of the same
+        name beside them that gives field of view and voltage.
+    item : str, optional
+        Name of the image in a file that holds several.
+    pixel_size : float, optional
+        Å per pixel along both axes; replaces that of the file.
+
+    Returns
+    -------
+    DataArray
+        Dims (y, x) or (frame, y, x); coordinates y, x in Å where the pixel size is known; attrs
+        `source`, `pixel_size_source` ("header" or "option"), and `modality`, `energy_eV`,
+        `units` where the file says so. Integers become float32; movies above 256 MiB stay lazy.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged or of no known format, or holds several images and none
+        is asked for.
+    ImageError
+        If it holds no image of real, finite numbers.
+    """
+    path = Path(path)
+    items = _open_file(path)
+    names = [each.name for each in items]
+    if item is None and len(items) > 1:
+        raise FileError(f"{path}: holds {len(items)} images; ask for one of {', '.join(names)}")
+    if item is not None and item not in names:
+        raise FileError(f"{path}: has no image {item!r} (has {', '.join(names)})")
+    if pixel_size is not None and not 0 < pixel_size < np.inf:
+        raise ImageError(f"pixel_size: must be a number above 0 Å (got {pixel_size})")
+    return _make_image(path, items[0 if item is None else names.index(item)], pixel_size)
+
+
+def list_items(path: str | Path) -> list[tuple[str, tuple[int, ...], str]]:
+    """List the images of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    list of (str, tuple of int, str)
+        Name, shape, and a description of type and pixel size, of each.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
+    found = []
+    for item in _open_file(Path(path)):
+        size = "no pixel size"
+        if item.pixel_size is not None:
+            size = f"{item.pixel_size[0]:.4g} × {item.pixel_size[1]:.4g} Å per pixel"
+        found.append((item.name, tuple(item.values.shape), f"{item.values.dtype}, {size}"))
+    return found
+
+
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """Describe what a file holds, without the values.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict
+        `source`, and `items`: a list with `name`, `shape`, `dtype`, `pixel_size` (Å along y and
+        x, or None), `energy_eV` and `modality` (None where the file does not say).
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    items = []
+    for item in _open_file(path):
+        size = item.pixel_size
+        if size is None and {"y", "x"} <= item.coords.keys():
+            places = {name: item.coords[name] for name in ("y", "x")}
+            size = get_pixel_size(xr.DataArray(item.values, dims=_dims(item), coords=places))
+        items.append(
+            {
+                "name": item.name,
+                "shape": tuple(item.values.shape),
+                "dtype": str(item.values.dtype),
+                "pixel_size": size,
+                "energy_eV": item.attrs.get("energy_eV"),
+                "modality": item.attrs.get("modality"),
+            }
+        )
+    return {"source": str(path), "items": items}
+
+
+def _open_file(path: Path) -> list[Item]:
+    """Open a file by the ending of its name; every failure becomes a FileError of one line."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileError(f"{path}: does not exist")
+    if suffix not in SUFFIXES:
+        raise FileError(f"{path}: must end in one of {', '.join(SUFFIXES)} (got {suffix!r})")
+    if path.is_dir() != (suffix == ".zarr"):
+        kind = "a folder" if suffix == ".zarr" else "a file"
+        raise FileError(f"{path}: must be {kind}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FileError(f"{path}: is empty (0 bytes)")
+    opener = _open_digital_micrograph if suffix in DM_SUFFIXES else OPENERS[suffix]
+    try:
+        items = opener(path)
+    except LIBRARY_ERRORS as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise FileError(f"{path}: cannot be read as {suffix} ({reason})") from error
+    if not items:
+        raise FileError(f"{path}: holds no image with two or three axes")
+    return items
+
+
+def _open_digital_micrograph(path: Path) -> list[Item]:
+    from rsciio.digitalmicrograph import file_reader
+
+    items, named = [], set()
+    for number, found in enumerate(file_reader(path, lazy=path.stat().st_size > LAZY_BYTES)):
+        axes = sorted(found["axes"], key=lambda axis: axis["index_in_array"])
+        metadata = found["metadata"]
+        title = str(metadata.get("General", {}).get("title", "")) or f"image {number}"
+        if len(axes) not in (2, 3) or any(axis["units"] in ("eV", "keV") for axis in axes):
+            continue
+        sizes = [to_angstrom(float(axis["scale"]), str(axis["units"])) for axis in axes[-2:]]
+        is_known = all(size is not None and size > 0 for size in sizes)
+        attrs: dict[str, Any] = find_modality(title)
+        instrument = metadata.get("Acquisition_instrument", {})
+        energy = {**instrument.get("SEM", {}), **instrument.get("TEM", {})}.get("beam_energy")
+        if energy:
+            attrs["energy_eV"] = 1000 * float(energy)
+        units = metadata.get("Signal", {}).get("quantity")
+        if units:
+            attrs["units"] = str(units)
+        name = title if title not in named else f"{title} {number}"
+        named.add(name)
+        size = (sizes[0], sizes[1]) if is_known else None
+        items.append(Item(name, found["data"], size, attrs))  # type: ignore[arg-type]
+    return items
+
+
+def _dims(item: Item) -> tuple[str, ...]:
+    return ("y", "x") if item.values.ndim == 2 else ("frame", "y", "x")
+
+
+def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
+    """Check the values and put names, coordinates and notes on them."""
+    values = item.values
+    attrs = {**item.attrs, "source": str(path)}
+    if values.dtype.kind not in "buif":
+        raise ImageError(f"{path}: values must be real numbers (got {values.dtype})")
+    if item.is_color and values.ndim == 3:
+        values, note = _remove_color(values)
+        attrs["note"] = note
+    if values.ndim not in (2, 3) or min(values.shape[-2:]) < 2 or values.shape[0] < 1:
+        rule = "must be an image (y, x) or a movie (frame, y, x) of 2 × 2 pixels or more"
+        raise ImageError(f"{path}: {rule} (got shape {tuple(values.shape)})")
+    if isinstance(values, np.ndarray) or values.nbytes <= LAZY_BYTES:
+        values = _check_values(path, np.asarray(values))
+    dims = ("y", "x") if values.ndim == 2 else ("frame", "y", "x")
+    coords: dict[str, Any] = {}
+    if values.ndim == 3:
+        coords["frame"] = item.coords.get("frame", np.arange(values.shape[0]))
+    sizes = (option, option) if option is not None else item.pixel_size
+    if sizes is not None:
+        attrs["pixel_size_source"] = "header" if option is None else "option"
+        for name, size, n_pixels in zip(("y", "x"), sizes, values.shape[-2:], strict=True):
+            coords[name] = (name, size * np.arange(n_pixels), {"units": "angstrom"})
+    else:
+        for name in {"y", "x"} & item.coords.keys():
+            coords[name] = (name, item.coords[name], {"units": "angstrom"})
+        if "y" in coords:
+            attrs["pixel_size_source"] = "header"
+    if "time" in item.coords and values.ndim == 3:
+        coords["time"] = ("frame", item.coords["time"], {"units": "s"})
+    return xr.DataArray(values, dims=dims, coords=coords, attrs=attrs, name=item.name)
+
+
+def _check_values(path: Path, values: np.ndarray) -> np.ndarray:
+    """Integers and half floats to float32; refuse what is not finite."""
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float32)
+    n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if n_bad:
+        raise ImageError(f"{path}: values must be finite ({n_bad} of {values.size} are not)")
+    return values
+
+
+def _remove_color(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Gray values of a picture in color: its channels where they are equal, else the luminance."""
+    colors = values[..., :3].astype(np.float32)
+    largest = float(np.abs(colors - colors[..., :1]).mean())
+    if largest <= 0.01 * max(float(np.ptp(colors)), 1.0):
+        return colors[..., 0], "three equal color channels were read as one"
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    return colors @ weights, "colors were turned into luminance"
