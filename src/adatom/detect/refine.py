@@ -10,6 +10,7 @@ from adatom.core.errors import ImageError
 from adatom.detect.columns import make_background
 from adatom.detect.fit import JointFit
 from adatom.detect.noise import find_unlisted, fit_noise
+from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import improve_shape, improve_width
 
@@ -156,26 +157,55 @@ def _collect(
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
     errors = spread[:, :2] / np.maximum(fit.intensity, spread[:, 2])[:, None]
-    moved = np.hypot(*((fit.positions - fit.start) * sizes).T)
-    is_refined = (moved <= config.max_shift) & (errors * sizes < config.max_shift).all(axis=1)
-    positions = np.where(is_refined[:, None], fit.positions, fit.start)
-    errors = np.where(is_refined[:, None], errors, config.max_shift / sizes)
+    listed = slice(n_listed)
+    positions, errors, is_refined, prior = _use_prior(
+        fit.positions[listed] * sizes, errors[listed] * sizes, fit.start[listed] * sizes, config
+    )
     unit = 1.0 if is_counts else float(sizes.prod())
     pixel_background = fit.background.field(fit.nodes) / (bins.prod() if is_counts else 1)
     limit = np.array(fit.values.shape) - 1
     y, x = np.clip(np.rint(fit.positions), 0, limit).astype(np.intp).T
-    listed = slice(n_listed)
     return Refined(
-        positions=positions[listed] * bins + (bins - 1) / 2,
-        errors=errors[listed] * bins,
+        positions=positions / sizes * bins + (bins - 1) / 2,
+        errors=errors / sizes * bins,
         intensity=fit.intensity[listed] * unit,
         intensity_err=spread[listed, 2] * unit,
         background=pixel_background[y, x][listed],
-        is_refined=is_refined[listed],
+        is_refined=is_refined,
         profile=fit.profile,
         noise=fit.noise,
-        prior=None,
+        prior=prior,
     )
+
+
+def _use_prior(
+    positions: np.ndarray, errors: np.ndarray, start: np.ndarray, config: RefineConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+    """Positions and errors (Å) with what the neighbors predict, and without runaways."""
+    moved = np.hypot(*(positions - start).T)
+    is_refined = (moved <= config.max_shift) & (errors < config.max_shift).all(axis=1)
+    variances = errors**2
+    prediction = predict_positions(positions, variances, is_refined)
+    known = is_refined & (prediction.n_pairs > 0)
+    displacements = fit_displacements(
+        (positions - prediction.positions)[known],
+        (variances + prediction.variances)[known],
+        prediction.n_pairs[known],
+    )
+    is_own = is_refined[:, None]
+    positions = np.where(is_own, positions, start)
+    variances = np.where(is_own, variances, config.max_shift**2)
+    if displacements is None:
+        return positions, np.sqrt(variances), is_refined, None
+    joined, joined_variances = combine_prediction(positions, variances, prediction, displacements)
+    gained = joined_variances < 0.999 * variances
+    # Where the fit was refused, the prediction stands alone: the start came from the same pixels.
+    lost = ~is_own & np.isfinite(prediction.positions)
+    alone = prediction.variances + 2 * displacements.narrow**2
+    positions = np.where(lost, prediction.positions, joined)
+    variances = np.where(lost, alone, joined_variances)
+    is_used = bool(gained.any() or lost.any())
+    return positions, np.sqrt(variances), is_refined, displacements.narrow if is_used else None
 
 
 def bin_image(values: np.ndarray, bins: tuple[int, int]) -> np.ndarray:

@@ -16,9 +16,10 @@ from adatom.detect.profile import (
 
 ORDER = 8
 REACH_WIDTHS = 5.0
-TYPICAL_MISFIT = 0.05
+FIRST_MISFIT, LEAST_MISFIT, MOST_MISFIT = 0.03, 0.0003, 0.3
+DECAY = 0.85
 TILE = 24.0
-N_TILES = 3
+N_TILES = 6
 MOST_PIXELS = 20_000
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.12, 1.2
 
@@ -103,14 +104,29 @@ def improve_shape(fit: JointFit) -> None:
         part, part_right = _reduced_normal(fit, tile)
         normal += part
         right += part_right
-    peak = fit.gaussian.evaluate(np.zeros(1), np.zeros(1))[0]
-    ridge = 1 / (TYPICAL_MISFIT * peak) ** 2
     before = fit.change if fit.change is not None else np.zeros(n_shapes)
-    normal += np.diag(np.full(n_shapes, ridge) + 1e-9 * np.diag(normal))
-    fit.change = before + np.linalg.solve(normal, right - ridge * before)
+    normal += np.diag(1e-9 * np.diag(normal) + 1e-30)
+    peak = fit.gaussian.evaluate(np.zeros(1), np.zeros(1))[0]
+    fit.change = _shrink(normal, right + normal @ before, float(peak))
     profile, integral = _add(fit.gaussian, fit.change)
     fit.change_profile(profile, scale=integral / fit.integral)
     fit.integral = integral
+
+
+def _shrink(normal: np.ndarray, right: np.ndarray, peak: float) -> np.ndarray:
+    """Solve with a pull towards zero whose strength the solution itself tells.
+
+    The heights of the shapelets are taken as drawn from a Gaussian, narrower for higher orders;
+    its width is the most likely one (expectation maximization).
+    """
+    falls = np.array([DECAY ** (y + x) for y, x in _orders()]) * peak
+    width = FIRST_MISFIT
+    for _ in range(15):
+        covariance = np.linalg.inv(normal + np.diag(1 / (width * falls) ** 2))
+        solution = covariance @ right
+        mean_square = float(np.mean((solution**2 + np.diag(covariance)) / falls**2))
+        width = float(np.clip(mean_square**0.5, LEAST_MISFIT, MOST_MISFIT))
+    return solution
 
 
 def _choose_tiles(fit: JointFit) -> list[tuple[slice, slice]]:
