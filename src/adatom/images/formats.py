@@ -63,7 +63,7 @@ def open_array(path: Path) -> list[Item]:
     if path.suffix.lower() == ".npy":
         is_large = path.stat().st_size > LAZY_BYTES
         values = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
-        arrays = {path.stem: _chunk(values) if is_large else values}
+        arrays: dict[str, Any] = {path.stem: _chunk(values) if is_large else values}
     else:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -10,6 +10,7 @@ from adatom.core.errors import CalibrationError, ImageError
 N_PEAKS = 60
 LEAST_PEAK_SNR = 7.0
 LEAST_TRIPLE_SNR = 15.0
+LARGEST_EXCESS = 9.0
 HARMONICS = np.array([(i, j) for i in range(4) for j in range(-3, 4) if (i, j) > (0, 0)])
 
 
@@ -37,15 +38,15 @@ class Lattice:
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """Windowed Fourier transform: power over half a plane, and the background of its noise."""
+    """Flattened image, its power over half a plane, and the background of noise in that."""
 
-    windowed: np.ndarray
+    values: np.ndarray
     power: np.ndarray
     background: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int]:
-        return (self.windowed.shape[0], self.windowed.shape[1])
+        return (self.values.shape[0], self.values.shape[1])
 
 
 def find_lattice(values: np.ndarray) -> Lattice:
@@ -131,11 +132,24 @@ def _window(n: int) -> np.ndarray:
     return np.sin(np.pi * (np.arange(n) + 0.5) / n).astype(np.float32) ** 2
 
 
+def _take_tiles(values: np.ndarray, n: int) -> np.ndarray:
+    """Windowed tiles (n², h, w), each overlapping the next by half; one is the whole image."""
+    height, width = (2 * side // (n + 1) for side in values.shape)
+    starts_y, starts_x = (
+        np.linspace(0, side - part, n).astype(int)
+        for side, part in zip(values.shape, (height, width), strict=True)
+    )
+    window = _window(height)[:, None] * _window(width)
+    return (
+        np.stack([values[y : y + height, x : x + width] for y in starts_y for x in starts_x])
+        * window
+    )
+
+
 def _transform(values: np.ndarray) -> _Spectrum:
     """Power of half the plane, and its background: low quartile of rings, and of the two axes."""
     n_y, n_x = values.shape
-    windowed = values * _window(n_y)[:, None] * _window(n_x)
-    power = np.abs(fft.rfft2(windowed)) ** 2
+    power = np.abs(fft.rfft2(_take_tiles(values, 1)[0])) ** 2
     radius = np.hypot(fft.fftfreq(n_y)[:, None], fft.rfftfreq(n_x)[None, :]) * min(n_y, n_x)
     edges = [1.0]
     while edges[-1] < radius.max():
@@ -154,7 +168,7 @@ def _transform(values: np.ndarray) -> _Spectrum:
     for streak, ground in ((power[:, :2], background[:, :2]), (power[:2].T, background[:2].T)):
         smooth = ndimage.percentile_filter(streak, 25, size=(25, 1), mode="wrap") / 0.288
         np.maximum(ground, smooth, out=ground)
-    return _Spectrum(windowed, power, background)
+    return _Spectrum(values, power, background)
 
 
 def _find_triple(spectrum: _Spectrum) -> tuple[np.ndarray, float]:
@@ -260,34 +274,46 @@ def _fit_waves(spectrum: _Spectrum, waves: np.ndarray) -> tuple[np.ndarray, np.n
     """Fit both wave vectors to all harmonics that rise above the noise, near ones first.
 
     Returns the waves (2, 2), the covariance (2, 2) between the two that holds for y and for x, as
-    (axis, 2, 2), and the number of spots.
+    (axis, 2, 2), and the number of spots. Where drift smears the spots, so that they do not lie
+    on one lattice, tiles of half the size give the mean lattice instead of that of the largest
+    steady part.
     """
-    size = np.array(spectrum.shape)
-    covariance = np.zeros((2, 2, 2))
-    n_spots = 0
+    whole = _take_tiles(spectrum.values, 1)
     for reach in (1.2, 2.1, 3.1):
-        index = HARMONICS[_hex_length(HARMONICS) <= reach]
-        expected = index @ waves
-        inside = np.abs(expected).max(axis=1) < 0.5 - 2 / size.min()
-        index, expected = index[inside], expected[inside]
-        power, background = _measure(spectrum, expected)
-        is_near = _hex_length(index) <= 1.2
-        strong = is_near | (power > 12 * background)
-        index, expected = index[strong], expected[strong]
-        found, found_err = _locate(spectrum, expected, (power / background)[strong])
-        is_same = (np.abs(found - expected) * size).max(axis=1) < 1.5
-        if is_same.sum() < 2 or np.linalg.matrix_rank(index[is_same]) < 2:
-            raise _no_lattice(None)
-        index, found, found_err = index[is_same], found[is_same], found_err[is_same]
-        n_spots = len(index)
-        for axis in range(2):
-            weighted = index / found_err[:, axis, None]
-            inverse = np.linalg.inv(weighted.T @ weighted)
-            waves[:, axis] = inverse @ weighted.T @ (found[:, axis] / found_err[:, axis])
-            residual = (found[:, axis] - index @ waves[:, axis]) / found_err[:, axis]
-            excess = float(residual @ residual) / max(n_spots - 2, 1)
-            covariance[axis] = inverse * max(excess, 1.0)
+        waves, covariance, n_spots, excess = _fit_once(spectrum, waves, whole, reach)
+    if excess > LARGEST_EXCESS and min(spectrum.shape) * np.hypot(*_three(waves).T).min() > 9:
+        tiles = _take_tiles(spectrum.values, 3)
+        waves, covariance, n_spots, _ = _fit_once(spectrum, waves, tiles, 2.1)
     return waves, covariance, n_spots
+
+
+def _fit_once(
+    spectrum: _Spectrum, waves: np.ndarray, tiles: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray, int, float]:
+    """Locate the harmonics near those expected, and fit the waves to them by least squares."""
+    size = np.array(tiles.shape[1:])
+    index = HARMONICS[_hex_length(HARMONICS) <= reach]
+    expected = index @ waves
+    inside = np.abs(expected).max(axis=1) < 0.5 - 2 / size.min()
+    index, expected = index[inside], expected[inside]
+    power, background = _measure(spectrum, expected)
+    strong = (_hex_length(index) <= 1.2) | (power > 12 * background)
+    index, expected = index[strong], expected[strong]
+    found, found_err = _locate(tiles, expected, (power / background)[strong])
+    is_same = (np.abs(found - expected) * size).max(axis=1) < 1.5
+    if is_same.sum() < 2 or np.linalg.matrix_rank(index[is_same]) < 2:
+        raise _no_lattice(None)
+    index, found, found_err = index[is_same], found[is_same], found_err[is_same]
+    fitted, covariance, largest = np.zeros((2, 2)), np.zeros((2, 2, 2)), 0.0
+    for axis in range(2):
+        weighted = index / found_err[:, axis, None]
+        inverse = np.linalg.inv(weighted.T @ weighted)
+        fitted[:, axis] = inverse @ weighted.T @ (found[:, axis] / found_err[:, axis])
+        residual = (found[:, axis] - index @ fitted[:, axis]) / found_err[:, axis]
+        excess = float(residual @ residual) / max(len(index) - 2, 1)
+        covariance[axis] = inverse * max(excess, 1.0)
+        largest = max(largest, excess)
+    return fitted, covariance, len(index), largest
 
 
 def _hex_length(index: np.ndarray) -> np.ndarray:
@@ -295,11 +321,9 @@ def _hex_length(index: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(index**2, axis=1) + index[:, 0] * index[:, 1])
 
 
-def _locate(
-    spectrum: _Spectrum, waves: np.ndarray, snr: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Wave vectors of the maxima nearest to those given, and their errors."""
-    size = np.array(spectrum.shape)
+def _locate(tiles: np.ndarray, waves: np.ndarray, snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima of the power of all tiles nearest to the wave vectors given, and their errors."""
+    size = np.array(tiles.shape[1:])
     places = [np.arange(n) - (n - 1) / 2 for n in size]
     offset = np.arange(-1, 2)
     waves = waves.copy()
@@ -308,8 +332,11 @@ def _locate(
         kx = waves[:, 1, None] + step * offset / size[1]
         wave_y = np.exp(-2j * np.pi * ky[..., None] * places[0]).astype(np.complex64)
         wave_x = np.exp(-2j * np.pi * kx[..., None] * places[1]).astype(np.complex64)
-        rows = (wave_y.reshape(-1, size[0]) @ spectrum.windowed).reshape(len(waves), 3, size[1])
-        level = np.log(np.abs(np.einsum("nax,nbx->nab", rows, wave_x)) + 1e-30)
+        power = np.zeros((len(waves), 3, 3))
+        for tile in tiles:
+            rows = (wave_y.reshape(-1, size[0]) @ tile).reshape(len(waves), 3, size[1])
+            power += np.abs(rows @ wave_x.transpose(0, 2, 1)) ** 2
+        level = np.log(power + 1e-30) / 2
         for axis, line in ((0, level[:, :, 1]), (1, level[:, 1, :])):
             slope = (line[:, 2] - line[:, 0]) / 2
             curvature = np.maximum(2 * line[:, 1] - line[:, 2] - line[:, 0], 1e-6)

@@ -105,7 +105,7 @@ def _blur_matrices(n_pixels: int, width_px: float) -> tuple[np.ndarray, np.ndarr
     reduce = (block == np.arange(n_blocks)[:, None]) / sizes[:, None]
     center = (edges[:-1] + edges[1:] - 1) / 2
     variance = max(width_px**2 - (np.mean(sizes) ** 2 - 1) / 12, width_px**2 / 2)
-    spread = np.zeros((n_pixels, n_blocks))
+    spread: np.ndarray = np.zeros((n_pixels, n_blocks))
     n_mirrors = math.ceil(2 * width_px / n_pixels) + 1
     for mirror in range(-n_mirrors, n_mirrors + 1):
         for source in (center, -1 - center):
