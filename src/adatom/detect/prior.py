@@ -6,7 +6,7 @@ import numpy as np
 from scipy import spatial
 
 LONGEST_VECTOR = 3.9
-LEAST_TOLERANCE, MOST_TOLERANCE = 0.4, 1.2
+TOLERANCE, MOST_BEND = 1.0, 0.33
 MOST_NEIGHBORS = 12
 FEWEST_COLUMNS = 30
 GATE = 0.7
@@ -52,7 +52,7 @@ class Displacements:
 
 
 def predict_positions(
-    positions: np.ndarray, variances: np.ndarray, is_usable: np.ndarray
+    positions: np.ndarray, variances: np.ndarray, is_usable: np.ndarray, sites: np.ndarray
 ) -> Prediction:
     """Predict each column from pairs of neighbors that stand opposite to each other.
 
@@ -64,6 +64,8 @@ def predict_positions(
         Variance of each coordinate.
     is_usable : (N,) bool array
         Columns that may serve as neighbors.
+    sites : (N, 2) array, Å
+        About where the columns are: tells only who is whose neighbor.
 
     Returns
     -------
@@ -73,21 +75,22 @@ def predict_positions(
     """
     n = len(positions)
     k = min(MOST_NEIGHBORS + 1, n)
-    tree = spatial.cKDTree(positions)
-    distance, index = tree.query(positions, k=k, distance_upper_bound=LONGEST_VECTOR)
-    distance, index = distance.reshape(n, -1)[:, 1:], index.reshape(n, -1)[:, 1:]
+    tree = spatial.cKDTree(sites)
+    distance, index = tree.query(sites, k=k, distance_upper_bound=LONGEST_VECTOR)
+    distance = np.reshape(distance, (n, -1))[:, 1:]
+    index = np.reshape(index, (n, -1))[:, 1:]
     known = np.isfinite(distance)
     index = np.where(known, index, 0)
     known &= is_usable[index]
-    vectors = np.where(known[:, :, None], positions[index] - positions[:, None], np.nan)
+    vectors = np.where(known[:, :, None], sites[index] - sites[:, None], np.nan)
     mismatch = np.hypot(*np.moveaxis(vectors[:, :, None] + vectors[:, None], 3, 0))
     mismatch = np.where(np.isnan(mismatch), np.inf, mismatch)
     best = mismatch.argmin(axis=2)
     gap = np.take_along_axis(mismatch, best[:, :, None], axis=2)[:, :, 0]
     own = np.arange(best.shape[1])
     partner = np.take_along_axis(index, best, axis=1)
-    spread = (variances[index] + variances[partner] + 4 * variances[:, None]).mean(axis=2)
-    tolerance = np.clip(0.2 + 3.5 * np.sqrt(spread), LEAST_TOLERANCE, MOST_TOLERANCE)
+    length = np.hypot(*np.moveaxis(vectors, 2, 0))
+    tolerance = np.minimum(TOLERANCE, MOST_BEND * np.where(known, length, 0.0))
     # Each is the best partner of the other; the pair is counted once.
     mutual = (np.take_along_axis(best, best, axis=1) == own) & (gap < tolerance) & (own < best)
     middles = (positions[index] + positions[partner]) / 2

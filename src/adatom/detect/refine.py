@@ -184,17 +184,16 @@ def _use_prior(
     """Positions and errors (Å) with what the neighbors predict, and without runaways."""
     moved = np.hypot(*(positions - start).T)
     is_refined = (moved <= config.max_shift) & (errors < config.max_shift).all(axis=1)
-    variances = errors**2
-    prediction = predict_positions(positions, variances, is_refined)
+    is_own = is_refined[:, None]
+    positions = np.where(is_own, positions, start)
+    variances = np.where(is_own, errors, config.max_shift) ** 2
+    prediction = predict_positions(positions, variances, is_refined, start)
     known = is_refined & (prediction.n_pairs > 0)
     displacements = fit_displacements(
         (positions - prediction.positions)[known],
         (variances + prediction.variances)[known],
         prediction.n_pairs[known],
     )
-    is_own = is_refined[:, None]
-    positions = np.where(is_own, positions, start)
-    variances = np.where(is_own, variances, config.max_shift**2)
     if displacements is None:
         return positions, np.sqrt(variances), is_refined, None
     joined, joined_variances = combine_prediction(positions, variances, prediction, displacements)
