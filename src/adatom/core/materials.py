@@ -41,7 +41,7 @@ def _mx2(metal: str, chalcogen: str, lattice: float, thickness: float) -> Materi
     return Material(f"{metal}{chalcogen}2", "mx2", lattice, thickness, elements)
 
 
-# In-plane lattice constants and chalcogen plane distances of the 2H monolayers (experiment where known;
+# Lattice constants and chalcogen plane distances of the 2H monolayers (experiment where known:
 # Wilson & Yoffe, Adv. Phys. 18 (1969) 193; Haastrup et al., 2D Mater. 5 (2018) 042002).
 MATERIALS = {
     material.name: material

@@ -43,13 +43,15 @@ def make_child_rng(seed: int, *keys: int) -> np.random.Generator:
 
 
 class Draw(Config):
-    """A number drawn anew for every image: `{min=, max=}`, `{log_min=, log_max=}` or `{choice=[…]}`."""
+    """A number drawn for each image: `{min=, max=}`, `{log_min=, log_max=}`, `{choice=[…]}`."""
 
     min: float | None = Field(None, description="Lower end of a uniform range.")
     max: float | None = Field(None, description="Upper end of a uniform range.")
     log_min: float | None = Field(None, gt=0, description="Lower end of a log-uniform range.")
     log_max: float | None = Field(None, gt=0, description="Upper end of a log-uniform range.")
-    choice: tuple[float | str, ...] | None = Field(None, min_length=1, description="Values, each as likely.")
+    choice: tuple[float | str, ...] | None = Field(
+        None, min_length=1, description="Values, each as likely."
+    )
 
     @model_validator(mode="after")
     def _is_one_range(self) -> "Draw":

@@ -41,7 +41,9 @@ def score_columns(labels: Sequence[str]) -> list[str]:
     return [f"score_{label}" for label in labels]
 
 
-def make_atoms(columns: dict[str, np.ndarray], labels: Sequence[str], *, frame: int = 0) -> pd.DataFrame:
+def make_atoms(
+    columns: dict[str, np.ndarray], labels: Sequence[str], *, frame: int = 0
+) -> pd.DataFrame:
     """Atoms table of one frame, in the order and types of the schema.
 
     Parameters
@@ -60,7 +62,8 @@ def make_atoms(columns: dict[str, np.ndarray], labels: Sequence[str], *, frame: 
         intensity_err`, `atom` counting from 0.
     """
     n_atoms = len(columns["x"])
-    types = {**ATOM_COLUMNS, **dict.fromkeys(score_columns(labels), "float64"), **ATOM_ERROR_COLUMNS}
+    scores = dict.fromkeys(score_columns(labels), "float64")
+    types = {**ATOM_COLUMNS, **scores, **ATOM_ERROR_COLUMNS}
     filled = {"frame": np.full(n_atoms, frame), "atom": np.arange(n_atoms), **columns}
     return pd.DataFrame({name: pd.Series(filled[name], dtype=kind) for name, kind in types.items()})
 
@@ -80,6 +83,8 @@ def check_atoms(atoms: pd.DataFrame) -> None:
     """
     missing = [name for name in ATOM_COLUMNS if name not in atoms.columns]
     if missing:
-        raise ImageError(f"atoms table: columns {', '.join(missing)} are missing (has {', '.join(atoms.columns)})")
+        raise ImageError(
+            f"atoms table: {', '.join(missing)} missing from columns {', '.join(atoms.columns)}"
+        )
     if atoms.duplicated(["frame", "atom"]).any():
         raise ImageError("atoms table: `atom` must be unique in its frame")

@@ -35,7 +35,11 @@ class _Progress:
 
 
 def train_model(
-    recipe: Recipe, folder: str | Path, *, resume: bool = False, n_workers: int = 1,
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    n_workers: int = 1,
     report: Report | None = None,
 ) -> Model:
     """Train the network of a recipe on images simulated while it learns.
@@ -73,48 +77,52 @@ def train_model(
     accelerator = Accelerator(mixed_precision="bf16" if _has_fast_bf16() else "no")
     training = recipe.training
     card = make_card(recipe)
-    with torch.random.fork_rng():
-        torch.random.default_generator.manual_seed(training.seed)
-        network = build_network(card).to(memory_format=torch.channels_last)
+    network = build_network(card)
+    _draw_weights(network, np.random.default_rng(training.seed))
     average = build_network(card)
     average.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), training.learning_rate, weight_decay=training.weight_decay
+    )
     progress = _Progress()
     if resume:
         progress = _load_checkpoint(checkpoint, network, average, optimizer)
     pairs = SimulatedPairs(recipe, progress.step * training.batch_size)
-    loader = DataLoader(pairs, training.batch_size, num_workers=n_workers, prefetch_factor=4 if n_workers else None, worker_init_fn=_one_thread)
+    loader = DataLoader(
+        pairs,
+        training.batch_size,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        worker_init_fn=_one_thread,
+    )
     network, optimizer = accelerator.prepare(network, optimizer)
     held_out = _make_held_out(recipe)
     running = math.nan
-    for images, targets in loader:
+    for batch in loader:
         if progress.step >= training.n_steps or _is_stuck(progress, recipe):
             break
-        rate = _learning_rate(progress.step, recipe)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        images = images.to(accelerator.device, memory_format=torch.channels_last)
-        with accelerator.autocast():
-            loss = torch.nn.functional.cross_entropy(network(images), targets.to(accelerator.device))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        latest = _take_step(
+            accelerator, network, optimizer, batch, _learning_rate(progress.step, recipe)
+        )
         progress.step += 1
         _update_average(average, accelerator.unwrap_model(network), progress.step, training.average)
-        latest = float(loss.detach())
         running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
         if report and progress.step % 10 == 0:
-            report(progress.step, training.n_steps, f"loss {running:.4f}, held out {progress.best_loss:.4f}")
+            line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
+            report(progress.step, training.n_steps, line)
         if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
             held_out_loss = _evaluate(average, held_out)
             if held_out_loss < progress.best_loss:
                 progress.best_loss, progress.best_step = held_out_loss, progress.step
                 _save_whole(average.state_dict(), folder / "best.safetensors")
-            _write_history(folder, progress.step, running, held_out_loss, rate)
-            _save_checkpoint(checkpoint, accelerator.unwrap_model(network), average, optimizer, progress)
+            _write_history(folder, progress.step, running, held_out_loss)
+            _save_checkpoint(
+                checkpoint, accelerator.unwrap_model(network), average, optimizer, progress
+            )
     average.load_state_dict(load_file(folder / "best.safetensors"))
-    card = card.model_copy(update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}})
+    card = card.model_copy(
+        update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}}
+    )
     return Model(average.eval(), card)
 
 
@@ -132,13 +140,60 @@ def make_card(recipe: Recipe) -> ModelCard:
         With what the recipe knows.
     """
     training, dose = recipe.training, recipe.detector.dose
-    low, high = (dose.log_min or dose.min, dose.log_max or dose.max) if isinstance(dose, Draw) else (dose, dose)
-    return ModelCard(
-        name=training.name, labels=training.labels, widths=recipe.network.widths, pixel_size=training.pixel_size,
-        pixel_size_range=(0.03, 1.4 * training.pixel_size), dose_range=(low or 0.0, high or 0.0),
-        normalization=NormalizeConfig(), recipe=recipe.model_dump(mode="json", exclude_defaults=True), seed=training.seed,
-        versions={"adatom": adatom.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    low, high = (
+        (dose.log_min or dose.min, dose.log_max or dose.max)
+        if isinstance(dose, Draw)
+        else (dose, dose)
     )
+    return ModelCard(
+        name=training.name,
+        labels=training.labels,
+        widths=recipe.network.widths,
+        pixel_size=training.pixel_size,
+        pixel_size_range=(0.03, 1.4 * training.pixel_size),
+        dose_range=(low or 0.0, high or 0.0),
+        normalization=NormalizeConfig(),
+        recipe=recipe.model_dump(mode="json", exclude_defaults=True),
+        seed=training.seed,
+        versions={
+            "adatom": adatom.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+def _draw_weights(network: UNet, rng: np.random.Generator) -> None:
+    """First weights after He et al., ICCV 2015 (arXiv 1502.01852)."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            shape = tuple(layer.weight.shape)
+            spread = (2 / np.prod(shape[1:])) ** 0.5
+            with torch.no_grad():
+                layer.weight.copy_(torch.from_numpy(spread * rng.standard_normal(shape)))
+                if layer.bias is not None:
+                    layer.bias.zero_()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _take_step(
+    accelerator: Accelerator,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: list[torch.Tensor],
+    rate: float,
+) -> float:
+    """One step of the optimizer; gives the loss before it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    images = batch[0].to(accelerator.device, memory_format=torch.channels_last)
+    with accelerator.autocast():
+        loss = torch.nn.functional.cross_entropy(network(images), batch[1].to(accelerator.device))
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.detach())
 
 
 def _has_fast_bf16() -> bool:
@@ -155,7 +210,10 @@ def _one_thread(_: int) -> None:
 def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     pairs = [make_pair(recipe, VALIDATION, index) for index in range(recipe.training.n_validation)]
     return [
-        (torch.from_numpy(np.stack([p[0] for p in batch])), torch.from_numpy(np.stack([p[1] for p in batch])))
+        (
+            torch.from_numpy(np.stack([p[0] for p in batch])),
+            torch.from_numpy(np.stack([p[1] for p in batch])),
+        )
         for batch in (pairs[i : i + 8] for i in range(0, len(pairs), 8))
     ]
 
@@ -165,7 +223,11 @@ def _evaluate(network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]]) 
     network.eval()
     with torch.inference_mode():
         losses = [
-            float(torch.nn.functional.cross_entropy(network(images.to(memory_format=torch.channels_last)), targets))
+            float(
+                torch.nn.functional.cross_entropy(
+                    network(images.to(memory_format=torch.channels_last)), targets
+                )
+            )
             for images, targets in held_out
         ]
     return float(np.mean(losses))
@@ -187,21 +249,23 @@ def _update_average(average: UNet, network: UNet, step: int, decay: float) -> No
     """Moving average of the weights; young averages forget faster."""
     keep = min(decay, step / (step + 10))
     with torch.no_grad():
-        for mean, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        for mean, new in zip(
+            average.state_dict().values(), network.state_dict().values(), strict=True
+        ):
             if mean.is_floating_point():
                 mean.lerp_(new.to(mean.device), 1 - keep)
             else:
                 mean.copy_(new)
 
 
-def _write_history(folder: Path, step: int, loss: float, held_out: float, rate: float) -> None:
+def _write_history(folder: Path, step: int, loss: float, held_out: float) -> None:
     path = folder / "history.csv"
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if is_new:
-            writer.writerow(["step", "loss", "held_out_loss", "learning_rate"])
-        writer.writerow([step, f"{loss:.6f}", f"{held_out:.6f}", f"{rate:.3e}"])
+            writer.writerow(["step", "loss", "held_out_loss"])
+        writer.writerow([step, f"{loss:.6f}", f"{held_out:.6f}"])
 
 
 def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
@@ -211,19 +275,27 @@ def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
     os.replace(beside, path)
 
 
-def _save_checkpoint(path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer, progress: _Progress) -> None:
+def _save_checkpoint(
+    path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer, progress: _Progress
+) -> None:
     state = {f"network.{k}": v for k, v in network.state_dict().items()}
     state |= {f"average.{k}": v.clone() for k, v in average.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-    state["progress"] = torch.tensor([progress.step, progress.best_loss, progress.best_step], dtype=torch.float64)
+    state["progress"] = torch.tensor(
+        [progress.step, progress.best_loss, progress.best_step], dtype=torch.float64
+    )
     _save_whole(state, path)
 
 
-def _load_checkpoint(path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer) -> _Progress:
+def _load_checkpoint(
+    path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer
+) -> _Progress:
     state = load_file(path)
+
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
     try:
         network.load_state_dict(part("network."))
         average.load_state_dict(part("average."))

@@ -22,8 +22,10 @@ from adatom.networks.unet import UNet
 class Calibration(Config):
     """How raw network outputs become scores that mean what they say."""
 
-    temperature: float = Field(1.0, gt=0, description="Divides the logits of a column's label.")
-    offsets: tuple[float, ...] = Field((), description="Added to the logits of the labels.")
+    column_slope: float = Field(1.0, gt=0, description="Factor of the logit of any column.")
+    column_offset: float = Field(0.0, description="Added to the logit of any column.")
+    temperature: float = Field(1.0, gt=0, description="Divides the log shares of the labels.")
+    offsets: tuple[float, ...] = Field((), description="Added to the log shares of the labels.")
     prior: tuple[float, ...] = Field((), description="Shares of the labels in training.")
 
 
@@ -39,7 +41,7 @@ class ModelCard(Config):
     pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
     dose_range: tuple[float, float] = Field(description="Incident e/Å² that it was trained on.")
     normalization: NormalizeConfig = Field(description="How images are normalized.")
-    threshold: float = Field(0.5, ge=0, le=1, description="Lowest score of a column.")
+    threshold: float = Field(0.3, ge=0, le=1, description="Lowest raw score of a candidate.")
     min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
     calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
     recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")
@@ -123,20 +125,29 @@ def load_model(name_or_path: str | Path) -> Model:
         path = _shipped_folder() / f"{name_or_path}.json"
         if not path.exists():
             known = ", ".join(card.name for card in list_models()) or "none"
-            raise ModelError(f"model: must be a .json card or one of {known} (got {str(name_or_path)!r})")
+            raise ModelError(
+                f"model: must be a .json card or one of {known} (got {str(name_or_path)!r})"
+            )
     card = _read_card(path)
     try:
         weights = path.with_suffix(".safetensors").read_bytes()
     except OSError as error:
-        raise ModelError(f"{path.with_suffix('.safetensors')}: cannot be read ({error.strerror})") from error
+        raise ModelError(
+            f"{path.with_suffix('.safetensors')}: cannot be read ({error.strerror})"
+        ) from error
     if hashlib.sha256(weights).hexdigest() != card.checksum:
-        raise ModelError(f"{path.with_suffix('.safetensors')}: its checksum is not that of the card {path.name}")
+        raise ModelError(
+            f"{path.with_suffix('.safetensors')}: its checksum is not that of the card {path.name}"
+        )
     network = build_network(card)
     try:
         network.load_state_dict({k: v.float() for k, v in load(weights).items()}, strict=False)
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path.with_suffix('.safetensors')}: does not hold the network of its card") from error
-    return Model(network.eval().to(memory_format=torch.channels_last), card)
+        raise ModelError(
+            f"{path.with_suffix('.safetensors')}: does not hold the network of its card"
+        ) from error
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(network, card)
 
 
 def list_models() -> list[ModelCard]:

@@ -37,7 +37,7 @@ class UNet(nn.Module):
         """Pixels around a tile beyond which the input has no influence, a multiple of `step`."""
         n_levels = len(self.down)
         reach = sum(2 * 2 * 2**level for level in range(n_levels - 1)) + 2 * 2 ** (n_levels - 1)
-        reach += sum(2 * 2**level for level in range(n_levels))  # pooling and interpolation
+        reach += sum(2 * 2**level for level in range(n_levels - 1))  # pooling and repetition
         return -(-reach // self.step) * self.step
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -68,5 +68,9 @@ def _double(n_in: int, n_out: int) -> nn.Sequential:
     """Two 3×3 convolutions, each normalized and rectified."""
     layers: list[nn.Module] = []
     for n in (n_in, n_out):
-        layers += [nn.Conv2d(n, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(n, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(inplace=True),
+        ]
     return nn.Sequential(*layers)

@@ -16,14 +16,20 @@ class Detector(Config):
 
     dose: Number = Field(1e4, description="Incident electrons per area, e/Å².")
     read_noise: Number = Field(0.0, description="Read noise, rms, electrons per pixel.")
-    row_noise: Number = Field(0.0, description="Offset of whole lines, rms, as a share of the contrast.")
-    dead_rows: Number = Field(0.0, description="Share of lines that are lost (repeat the one before).")
+    row_noise: Number = Field(
+        0.0, description="Offset of whole lines, rms, as a share of the contrast."
+    )
+    dead_rows: Number = Field(
+        0.0, description="Share of lines that are lost (repeat the one before)."
+    )
 
 
 class FilterConfig(Config):
     """What users do to an image before it reaches us."""
 
-    is_filtered: Number = Field(0.0, description="Chance that the image was filtered at all, 0 to 1.")
+    is_filtered: Number = Field(
+        0.0, description="Chance that the image was filtered at all, 0 to 1."
+    )
     width: Number = Field(0.3, description="Width of the low-pass Gaussian, Å.")
     high_pass: Number = Field(0.3, description="Chance of a band-pass, 0 to 1.")
     wiener: Number = Field(0.3, description="Chance of a Wiener-like filter instead, 0 to 1.")
@@ -98,7 +104,9 @@ def filter_as_users_do(
             filtered = filtered - ndimage.gaussian_filter(image, wide, truncate=2)
     clipped = float(draw_value(config.saturation, rng))
     low, high = np.quantile(filtered, [clipped, 1 - clipped])
-    gray = np.clip((filtered - low) / max(high - low, 1e-9), 0, 1) ** float(draw_value(config.gamma, rng))
+    gray = np.clip((filtered - low) / max(high - low, 1e-9), 0, 1) ** float(
+        draw_value(config.gamma, rng)
+    )
     levels = np.round(gray * 255).astype(np.uint8)
     if rng.random() < float(draw_value(config.jpeg, rng)):
         levels = _compress(levels, int(rng.integers(50, 96)))

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 from scipy.ndimage import gaussian_filter, zoom
-from scipy.spatial import cKDTree
 
 from adatom.core.errors import ConfigError
 from adatom.core.materials import Material, get_material
@@ -14,7 +13,12 @@ from adatom.core.random import draw_value, make_rng
 from adatom.optics.microscope import Microscope, haadf_cross_section
 from adatom.optics.probe import transfer_function
 from adatom.simulate.detector import detect, filter_as_users_do
-from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length, make_frequencies, simulate_linear
+from adatom.simulate.linear import (
+    Transfer,
+    gaussian_transfer,
+    grid_length,
+    simulate_linear,
+)
 from adatom.simulate.recipe import ColumnConfig, Recipe, SpecimenConfig, StructureConfig
 from adatom.simulate.scan import draw_scan
 from adatom.structures.edits import (
@@ -88,17 +92,28 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     scan = draw_scan((n_pixels, n_pixels), pixel_size, recipe.scan, rng)
     transfer = _draw_transfer(recipe.columns, microscope, size, rng)
     image = simulate_linear(positions, strengths, transfer, (scan.y, scan.shift), scan.x)
-    peak = _peak_of(transfer) * float(haadf_cross_section(np.array([_metal(material)]), microscope, exponent)[0])
-    image = np.maximum(image, 0) + peak * _draw_background(recipe.specimen, image.shape, pixel_size, rng)
+    peak = _peak_of(transfer) * float(
+        haadf_cross_section(np.array([_metal(material)]), microscope, exponent)[0]
+    )
+    image = np.maximum(image, 0) + peak * _draw_background(
+        recipe.specimen, image.shape, pixel_size, rng
+    )
     dose = float(draw_value(recipe.detector.dose, rng)) * pixel_size**2
     expected = (image * dose).astype(np.float32)
     detected = detect(expected, pixel_size, recipe.detector, rng)
     final = filter_as_users_do(detected, pixel_size, recipe.filter, rng)
     seen = scan.image_positions(positions)
-    truth = pd.DataFrame({"x": seen[:, 1] * pixel_size, "y": seen[:, 0] * pixel_size, "label": labels, "intensity": strengths * dose / pixel_size**2})
+    truth = pd.DataFrame(
+        {
+            "x": seen[:, 1] * pixel_size,
+            "y": seen[:, 0] * pixel_size,
+            "label": labels,
+            "intensity": strengths * dose / pixel_size**2,
+        }
+    )
     inside = ((seen > -0.5) & (seen < n_pixels - 0.5)).all(1)
     is_counts = final is detected and float(np.ptp(detected - np.round(detected))) == 0
-    return Example(final, expected, truth[inside].reset_index(drop=True), pixel_size, is_counts)
+    return Example(final, expected, truth.loc[inside].reset_index(drop=True), pixel_size, is_counts)
 
 
 def draw_structure(
@@ -126,19 +141,34 @@ def draw_structure(
         raise ConfigError(f"materials: must be MX2 sheets (got {material.name})")
     full = (size[0] + 2 * _OUTSIDE, size[1] + 2 * _OUTSIDE)
     area = (full[0] + 6, full[1] + 6)  # strain must not uncover a corner
+
     def grain() -> Atoms:
         offset = tuple(rng.uniform(-3, 3, 2))
         return make_sheet(material, area, angle=float(draw_value(config.angle, rng)), offset=offset)
+
     sheet = grain()
     if rng.random() < float(draw_value(config.grain_boundary, rng)):
         point = tuple(rng.uniform(0.2, 0.8, 2) * area)
         sheet = join_grains(sheet, grain(), point, float(rng.uniform(0, 360)))
-    sheet = remove_chalcogens(sheet, float(draw_value(config.vacancies, rng)), rng, both=float(draw_value(config.double_vacancies, rng)))
+    sheet = remove_chalcogens(
+        sheet,
+        float(draw_value(config.vacancies, rng)),
+        rng,
+        both=float(draw_value(config.double_vacancies, rng)),
+    )
     sheet = remove_metals(sheet, float(draw_value(config.metal_vacancies, rng)), rng)
     if config.metal_dopants:
-        sheet = substitute(sheet, "M", config.metal_dopants, float(draw_value(config.metal_dopant_share, rng)), rng)
+        sheet = substitute(
+            sheet, "M", config.metal_dopants, float(draw_value(config.metal_dopant_share, rng)), rng
+        )
     if config.chalcogen_dopants:
-        sheet = substitute(sheet, "X", config.chalcogen_dopants, float(draw_value(config.chalcogen_dopant_share, rng)), rng)
+        sheet = substitute(
+            sheet,
+            "X",
+            config.chalcogen_dopants,
+            float(draw_value(config.chalcogen_dopant_share, rng)),
+            rng,
+        )
     if rng.random() < float(draw_value(config.holes, rng)):
         sheet = cut_holes(sheet, _draw_holes(area, rng))
     scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
@@ -158,31 +188,54 @@ def _displace(sheet: Atoms, config: StructureConfig, rng: np.random.Generator) -
     shift = np.zeros_like(points)
     for _ in range(4):
         wave = rng.standard_normal(2) / length
-        shift += rng.standard_normal(2) * amplitude / 2 * np.cos(points @ wave + rng.uniform(0, 2 * np.pi))[:, None]
+        shift += (
+            rng.standard_normal(2)
+            * amplitude
+            / 2
+            * np.cos(points @ wave + rng.uniform(0, 2 * np.pi))[:, None]
+        )
     disorder = float(draw_value(config.disorder, rng))
-    _, first = cKDTree(points).query(points, k=1)
-    column = np.round(points, 2)
-    _, index = np.unique(column, axis=0, return_inverse=True)
-    shift += disorder * rng.standard_normal((int(index.max()) + 1 if len(index) else 0, 2))[index.ravel()]
+    _, index = np.unique(np.round(points, 2), axis=0, return_inverse=True)
+    shift += (
+        disorder
+        * rng.standard_normal((int(index.max()) + 1 if len(index) else 0, 2))[index.ravel()]
+    )
     sheet.positions[:, :2] += shift
 
 
-def _draw_holes(area: tuple[float, float], rng: np.random.Generator) -> list[tuple[float, float, float]]:
+def _draw_holes(
+    area: tuple[float, float], rng: np.random.Generator
+) -> list[tuple[float, float, float]]:
     """A few round holes, or one straight edge."""
     if rng.random() < 0.5:
         direction, radius = rng.uniform(0, 2 * np.pi), 500.0
         depth = radius + rng.uniform(-0.1, 0.4) * area[0]
-        return [(area[0] / 2 + depth * np.sin(direction), area[1] / 2 + depth * np.cos(direction), radius)]
+        return [
+            (
+                area[0] / 2 + depth * np.sin(direction),
+                area[1] / 2 + depth * np.cos(direction),
+                radius,
+            )
+        ]
     n_holes = int(rng.integers(1, 4))
-    return [(rng.uniform(0, area[0]), rng.uniform(0, area[1]), rng.uniform(2.5, 10)) for _ in range(n_holes)]
+    return [
+        (rng.uniform(0, area[0]), rng.uniform(0, area[1]), rng.uniform(2.5, 10))
+        for _ in range(n_holes)
+    ]
 
 
 def _draw_transfer(
-    config: ColumnConfig, microscope: Microscope, size: tuple[float, float], rng: np.random.Generator
+    config: ColumnConfig,
+    microscope: Microscope,
+    size: tuple[float, float],
+    rng: np.random.Generator,
 ) -> Transfer:
     """Draw the shape of the columns."""
     vibration = float(draw_value(config.vibration, rng))
-    tail, tail_sigma = float(draw_value(config.tail_weight, rng)), float(draw_value(config.tail_sigma, rng))
+    tail, tail_sigma = (
+        float(draw_value(config.tail_weight, rng)),
+        float(draw_value(config.tail_sigma, rng)),
+    )
     sigma, split = float(draw_value(config.sigma, rng)), float(draw_value(config.split, rng))
     angle = rng.uniform(0, np.pi)
     if rng.random() < float(draw_value(config.gaussian, rng)):
@@ -194,7 +247,11 @@ def _draw_transfer(
 
 
 def probe_transfer(
-    microscope: Microscope, size: tuple[float, float], *, vibration: float = 0.0, tail: tuple[float, float] = (0.0, 1.0)
+    microscope: Microscope,
+    size: tuple[float, float],
+    *,
+    vibration: float = 0.0,
+    tail: tuple[float, float] = (0.0, 1.0),
 ) -> Transfer:
     """Transfer of the real probe, with thermal motion and tails.
 
@@ -228,7 +285,12 @@ def probe_transfer(
     reach = min(reach, n_pixels // 2 - 1)
     rows = np.arange(-reach, reach + 1)
     length = n_pixels * pixel_size
-    return Transfer(full[np.ix_(rows, rows[reach:])].astype(np.complex64), rows / length, rows[reach:] / length, (length, length))
+    return Transfer(
+        full[np.ix_(rows, rows[reach:])].astype(np.complex64),
+        rows / length,
+        rows[reach:] / length,
+        (length, length),
+    )
 
 
 def _peak_of(transfer: Transfer) -> float:
@@ -248,10 +310,14 @@ def _draw_background(
 ) -> np.ndarray:
     """Even background, slow variation and contamination, in units of an M peak."""
     coarse = (max(shape[0] // 16, 4), max(shape[1] // 16, 4))
+
     def smooth_field(width: float) -> np.ndarray:
         field = gaussian_filter(rng.standard_normal(coarse), width, mode="reflect")
         field = (field - field.mean()) / max(float(field.std()), 1e-9)
-        return zoom(field, (shape[0] / coarse[0], shape[1] / coarse[1]), order=1)[: shape[0], : shape[1]]
+        return zoom(field, (shape[0] / coarse[0], shape[1] / coarse[1]), order=1)[
+            : shape[0], : shape[1]
+        ]
+
     background = np.full(shape, float(draw_value(config.background, rng)))
     background += float(draw_value(config.slow_background, rng)) * smooth_field(2.0)
     if rng.random() < float(draw_value(config.contamination, rng)):

@@ -1,4 +1,4 @@
-"""HAADF images by the linear model: object function convolved with the probe, sampled along the scan."""
+"""HAADF images by the linear model: object ⊗ probe, sampled where the scan goes."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def grid_length(size: tuple[float, float]) -> tuple[float, float]:
 def make_frequencies(
     size: tuple[float, float], k_max: float
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Frequencies ky (both signs) and kx ≥ 0 up to `k_max` (1/Å) for an image of `size` (y, x) Å."""
+    """Frequencies ky (both signs) and kx ≥ 0 up to `k_max`, 1/Å, for an image of `size`, Å."""
     length = grid_length(size)
     n_y, n_x = int(k_max * length[0]), int(k_max * length[1])
     return np.arange(-n_y, n_y + 1) / length[0], np.arange(n_x + 1) / length[1], length

@@ -16,7 +16,9 @@ from adatom.simulate.scan import ScanConfig
 class StructureConfig(Config):
     """Sheets of MX2 and what is wrong with them."""
 
-    materials: tuple[str, ...] = Field(("MoS2",), min_length=1, description="Hosts, each as likely.")
+    materials: tuple[str, ...] = Field(
+        ("MoS2",), min_length=1, description="Hosts, each as likely."
+    )
     angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
     scale: Number = Field(1.0, description="Lattice constant over that of the table.")
     shear: Number = Field(0.0, description="Shear and axis ratio of the image, as strain.")
@@ -50,7 +52,9 @@ class ColumnConfig(Config):
     gaussian: Number = Field(0.0, description="Chance of a Gaussian in place of the real probe.")
     sigma: Number = Field(0.42, description="Standard deviation of that Gaussian, Å.")
     split: Number = Field(0.0, description="Elongation of that Gaussian (astigmatism), Å.")
-    vibration: Number = Field(0.08, description="Thermal displacement per axis added to the probe, Å.")
+    vibration: Number = Field(
+        0.08, description="Thermal displacement per axis added to the probe, Å."
+    )
     tail_weight: Number = Field(0.0, description="Share of the intensity in wide tails.")
     tail_sigma: Number = Field(1.2, description="Standard deviation of the tails, Å.")
 
@@ -65,7 +69,9 @@ class DatasetConfig(Config):
 class NetworkConfig(Config):
     """Compact U-Net."""
 
-    widths: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, description="Channels per level.")
+    widths: tuple[int, ...] = Field(
+        (16, 32, 64, 128), min_length=2, description="Channels per level."
+    )
 
 
 class TrainingConfig(Config):
@@ -104,7 +110,9 @@ class Recipe(Config):
 def list_recipes() -> list[str]:
     """Names of the recipes that ship with adatom."""
     folder = resources.files("adatom.simulate") / "recipes"
-    return sorted(Path(str(entry)).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        Path(str(entry)).stem for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -134,7 +142,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix == ".toml":
         return Recipe.from_mapping(read_toml(path), source=str(path))
     if str(name_or_path) not in list_recipes():
-        raise ConfigError(f"recipe: must be a .toml file or one of {', '.join(list_recipes())} (got {str(name_or_path)!r})")
+        raise ConfigError(
+            f"recipe: must be a .toml file or one of {', '.join(list_recipes())} "
+            f"(got {str(name_or_path)!r})"
+        )
     shipped = resources.files("adatom.simulate") / "recipes" / f"{name_or_path}.toml"
     with resources.as_file(shipped) as file:
         return Recipe.from_mapping(read_toml(file), source=f"recipe {name_or_path}")

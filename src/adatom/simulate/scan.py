@@ -83,8 +83,10 @@ def draw_scan(
     """
     drawn = {name: float(draw_value(value, rng)) for name, value in config}
     time = np.linspace(-0.5, 0.5, shape[0])
-    jitter = gaussian_filter1d(rng.standard_normal(shape[0] + 20), drawn["jitter_lines"], mode="wrap")
-    jitter = jitter[:shape[0]] / max(float(jitter.std()), 1e-9) * drawn["jitter"]
+    jitter = gaussian_filter1d(
+        rng.standard_normal(shape[0] + 20), drawn["jitter_lines"], mode="wrap"
+    )
+    jitter = jitter[: shape[0]] / max(float(jitter.std()), 1e-9) * drawn["jitter"]
     along = np.arange(shape[1]) * pixel_size
     flyback = drawn["flyback"] * np.exp(-along / drawn["flyback_length"])
     smooth = drawn["drift_x"] * time

@@ -32,7 +32,9 @@ def remove_chalcogens(
     hit = rng.random(len(upper)) < fraction
     takes_upper = rng.random(len(upper)) < 0.5
     takes_both = rng.random(len(upper)) < both
-    removed = np.concatenate([upper[hit & (takes_upper | takes_both)], lower[hit & (~takes_upper | takes_both)]])
+    removed = np.concatenate(
+        [upper[hit & (takes_upper | takes_both)], lower[hit & (~takes_upper | takes_both)]]
+    )
     return sheet[np.setdiff1d(np.arange(len(sheet)), removed)]
 
 
@@ -109,7 +111,12 @@ def cut_holes(sheet: Atoms, holes: list[tuple[float, float, float]]) -> Atoms:
 
 
 def join_grains(
-    first: Atoms, second: Atoms, point: tuple[float, float], angle: float, *, min_distance: float = 1.3
+    first: Atoms,
+    second: Atoms,
+    point: tuple[float, float],
+    angle: float,
+    *,
+    min_distance: float = 1.3,
 ) -> Atoms:
     """Join two grains along a straight boundary.
 
@@ -120,7 +127,7 @@ def join_grains(
     point : tuple of float
         A point (y, x) of the boundary, Å.
     angle : float
-        Direction of the boundary's normal, degrees; `first` stays where the normal points away from.
+        Direction of the boundary's normal, degrees; it points from `first` to `second`.
     min_distance : float
         Columns of the second grain nearer than this to the first are left out, Å.
 
@@ -167,4 +174,5 @@ def _pair_columns(sheet: Atoms, sites: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if not len(upper) or not len(lower):
         return upper[:0], lower[:0]
     distance, nearest = cKDTree(sheet.positions[lower, :2]).query(sheet.positions[upper, :2])
-    return upper[distance < 0.3], lower[nearest[distance < 0.3]]
+    is_whole = np.asarray(distance) < 0.3
+    return upper[is_whole], lower[np.asarray(nearest)[is_whole]]

@@ -28,11 +28,17 @@ def project_columns(structure: Atoms, *, tolerance: float = 0.4) -> tuple[pd.Dat
         Row of `columns` that each atom belongs to.
     """
     points = structure.positions[:, :2]
-    pairs = cKDTree(points).query_pairs(tolerance, output_type="ndarray") if len(points) else np.empty((0, 2), int)
+    pairs = (
+        cKDTree(points).query_pairs(tolerance, output_type="ndarray")
+        if len(points)
+        else np.empty((0, 2), int)
+    )
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2)
     n_columns, column = connected_components(links, directed=False)
     count = np.bincount(column, minlength=n_columns)
-    mean = [np.bincount(column, points[:, axis], n_columns) / np.maximum(count, 1) for axis in (0, 1)]
+    mean = [
+        np.bincount(column, points[:, axis], n_columns) / np.maximum(count, 1) for axis in (0, 1)
+    ]
     return pd.DataFrame({"x": mean[0], "y": mean[1], "n_atoms": count}), column
 
 

@@ -7,7 +7,10 @@ from adatom.core.materials import Material
 
 
 def make_sheet(
-    material: Material, size: tuple[float, float], *, angle: float = 0.0,
+    material: Material,
+    size: tuple[float, float],
+    *,
+    angle: float = 0.0,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Atoms:
     """Make a sheet of MX2 (2H) that covers a rectangle.
@@ -47,7 +50,11 @@ def make_sheet(
     chalcogens = metals + (vectors[0] + vectors[1]) / 3
     elements = dict(material.elements)
     z = material.thickness / 2
-    parts = [(elements["M"], metals, 0.0, "M"), (elements["X2"], chalcogens, z, "X"), (elements["X2"], chalcogens, -z, "X")]
+    parts = [
+        (elements["M"], metals, 0.0, "M"),
+        (elements["X2"], chalcogens, z, "X"),
+        (elements["X2"], chalcogens, -z, "X"),
+    ]
     symbols, positions, sites = [], [], []
     for element, points, height, site in parts:
         inside = points[((points >= 0) & (points < (size[1], size[0]))).all(1)]

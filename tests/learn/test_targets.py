@@ -1,0 +1,101 @@
+"""Targets, training pairs and the training loop."""
+
+import numpy as np
+import pytest
+import torch
+
+from adatom.core.errors import FileError
+from adatom.learn.evaluate import Candidates, fit_calibration, measure_reliability
+from adatom.learn.fit import train_model
+from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
+from adatom.learn.targets import make_target
+from adatom.simulate.recipe import Recipe
+
+TINY = Recipe.from_mapping(
+    {
+        "dataset": {"size": 9.6},
+        "network": {"widths": [4, 8]},
+        "training": {
+            "n_steps": 12,
+            "batch_size": 2,
+            "n_validation": 4,
+            "validate_every": 4,
+            "name": "tiny",
+        },
+        "columns": {"gaussian": 1.0},
+    },
+    source="test",
+)
+
+
+def test_discs_have_their_area_and_the_nearer_center_wins():
+    target = make_target(
+        np.array([[20.3, 20.4], [20.3, 24.4], [-0.5, 3.0]]), np.array([1, 2, 3]), (50, 50), 3.0
+    )
+    assert target[20, 22] == 1
+    assert target[20, 23] == 2
+    assert (target == 3).sum() > 0
+    alone = make_target(np.array([[25.0, 25.0]]), np.array([1]), (50, 50), 6.0)
+    assert alone.sum() == pytest.approx(np.pi * 36, rel=0.05)
+
+
+def test_pairs_are_numbered_and_splits_differ():
+    image, target = make_pair(TINY, TRAINING, 3)
+    again = make_pair(TINY, TRAINING, 3)
+    np.testing.assert_array_equal(image, again[0])
+    assert image.shape == (1, 48, 48)
+    assert target.shape == (48, 48)
+    assert not np.array_equal(image, make_pair(TINY, VALIDATION, 3)[0])
+    resumed = next(iter(SimulatedPairs(TINY, 3)))
+    np.testing.assert_array_equal(resumed[0].numpy(), image)
+
+
+def test_stopped_training_continues_to_the_same_weights(tmp_path):
+    short = TINY.model_copy(update={"training": TINY.training.model_copy(update={"patience": 2})})
+    whole = train_model(TINY, tmp_path / "whole", n_workers=0)
+
+    class StopError(Exception):
+        pass
+
+    def stop(step: int, _n: int, _text: str) -> None:
+        if step == 10:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_model(TINY, tmp_path / "parts", n_workers=0, report=stop)
+    with pytest.raises(FileError, match="holds a training already"):
+        train_model(short, tmp_path / "parts", n_workers=0)
+    resumed = train_model(TINY, tmp_path / "parts", n_workers=0, resume=True)
+    for name, weight in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], weight, atol=1e-5, rtol=1e-4)
+    history = (tmp_path / "parts" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["step", "4", "8", "12"]
+
+
+def test_calibration_undoes_a_known_distortion():
+    rng = np.random.default_rng(0)
+    n = 6000
+    true_logit = rng.normal(1, 2, n)
+    is_column = rng.random(n) < 1 / (1 + np.exp(-true_logit))
+    shares_logit = rng.normal(0, 1.5, n)
+    is_first = rng.random(n) < 1 / (1 + np.exp(-shares_logit))
+    sharp = 1 / (1 + np.exp(-2 * shares_logit))  # overconfident by a factor of two
+    candidates = Candidates(
+        1 / (1 + np.exp(-2 * true_logit - 0.4)),
+        np.column_stack([sharp, 1 - sharp]),
+        np.where(is_column, np.where(is_first, 0, 1), -1),
+        np.zeros(n, int),
+        np.zeros((1, 2), int),
+    )
+    found = fit_calibration(candidates)
+    assert found.column_slope == pytest.approx(0.5, abs=0.04)
+    assert found.column_offset == pytest.approx(-0.2, abs=0.08)
+    assert found.temperature == pytest.approx(2, abs=0.15)
+
+
+def test_reliability_of_true_probabilities_is_the_diagonal():
+    rng = np.random.default_rng(0)
+    scores = rng.random(20000)
+    curve = measure_reliability(scores, rng.random(20000) < scores)
+    np.testing.assert_allclose(curve[:, 0], curve[:, 1], atol=0.035)
+    assert curve[:, 2].sum() == 20000

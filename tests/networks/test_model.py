@@ -1,0 +1,61 @@
+"""Models on disk: whole, checked, never code."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from adatom.core.errors import ModelError
+from adatom.images.normalize import NormalizeConfig
+from adatom.networks.model import Model, ModelCard, build_network, load_model, save_model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    card = ModelCard(
+        name="tiny",
+        labels=("M", "X2"),
+        widths=(4, 8),
+        pixel_size=0.2,
+        pixel_size_range=(0.05, 0.3),
+        dose_range=(1e2, 1e5),
+        normalization=NormalizeConfig(),
+    )
+    network = build_network(card).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())
+    return save_model(Model(network, card), tmp_path), network
+
+
+def test_saved_model_gives_the_same_output(saved):
+    path, network = saved
+    model = load_model(path)
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, 16, 16)).astype("f4"))
+    torch.testing.assert_close(model.network(image), network(image), atol=1e-4, rtol=1e-3)
+    assert model.card.name == "tiny"
+    assert load_model(path.with_suffix(".safetensors")).card == model.card
+
+
+def test_changed_weights_cards_and_names_are_refused(saved, tmp_path):
+    path, _ = saved
+    weights = path.with_suffix(".safetensors")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"x")
+    with pytest.raises(ModelError, match="checksum"):
+        load_model(path)
+    weights.write_bytes(content)
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"widths": [8, 8]}))
+    with pytest.raises(ModelError, match="does not hold the network"):
+        load_model(path)
+    path.write_text("{")
+    with pytest.raises(ModelError, match="not a model card"):
+        load_model(path)
+    weights.unlink()
+    path.write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(path)
+    with pytest.raises(ModelError, match="no-such"):
+        load_model("no-such")

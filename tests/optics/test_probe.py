@@ -1,0 +1,74 @@
+"""The probe against abTEM's, in amplitude and azimuth, and against its limits."""
+
+import numpy as np
+import pytest
+
+from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
+from adatom.optics.probe import make_probe
+
+N, PIXEL = 256, 0.15
+
+
+def _abtem_probe(**aberrations: float) -> np.ndarray:
+    import abtem
+
+    probe = abtem.Probe(
+        energy=80e3, semiangle_cutoff=25, extent=N * PIXEL, gpts=N, soft=True, **aberrations
+    )
+    intensity = np.abs(probe.build(lazy=False).array.T) ** 2  # abTEM's arrays are [x, y]
+    return intensity / intensity.sum()
+
+
+def _our_probe(turn: float = 0.0, **aberrations: float) -> np.ndarray:
+    fields = {
+        name: np.rad2deg(value) + turn if name.startswith("phi") else value
+        for name, value in aberrations.items()
+    }
+    fields["defocus"] = -fields.pop("C10", 0.0)
+    return make_probe(Microscope(energy_eV=80e3, semi_angle=25, source_size=0, **fields), N, PIXEL)
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.linalg.norm(first - second) / np.linalg.norm(second))
+
+
+@pytest.mark.parametrize(
+    "aberrations",
+    [
+        {"C10": 80.0},
+        {"C12": 60.0, "phi12": 0.4},
+        {"C21": 4000.0, "phi21": 0.7},
+        {"C23": 4000.0, "phi23": 0.5},
+        {"C30": 2e5},
+    ],
+)
+def test_each_aberration_is_abtems_in_amplitude_and_azimuth(aberrations: dict[str, float]):
+    theirs = _abtem_probe(**aberrations)
+    assert _distance(_our_probe(**aberrations), theirs) < 0.03
+    stronger = {k: v if k.startswith("phi") else 1.2 * v for k, v in aberrations.items()}
+    assert _distance(_our_probe(**stronger), theirs) > 0.06
+    if len(aberrations) == 2:
+        assert _distance(_our_probe(turn=10, **aberrations), theirs) > 0.06
+
+
+def test_probe_is_normalized_positive_and_symmetric_without_aberrations():
+    probe = make_probe(Microscope(energy_eV=60e3, semi_angle=30), N, PIXEL)
+    assert probe.sum() == pytest.approx(1)
+    assert probe.min() > -1e-6 * probe.max()
+    np.testing.assert_allclose(probe[1:, 1:], probe[:0:-1, :0:-1], atol=1e-9)
+
+
+def test_ideal_probe_is_an_airy_disc():
+    """First zero at 0.61 λ/α."""
+    scope = Microscope(energy_eV=60e3, semi_angle=30, source_size=0)
+    profile = make_probe(scope, 512, 0.05)[256, 256:]
+    first_zero = np.argmax(np.diff(profile) > 0) * 0.05
+    assert first_zero == pytest.approx(0.61 * electron_wavelength(60e3) / 30e-3, abs=0.05)
+
+
+def test_cross_section_follows_its_exponent_and_falls_with_energy():
+    low, high = Microscope(energy_eV=60e3), Microscope(energy_eV=200e3)
+    sulfur, molybdenum = haadf_cross_section(np.array([16, 42]), low, 1.7)
+    assert molybdenum / sulfur == pytest.approx((42 / 16) ** 1.7)
+    assert 0.01 < molybdenum < 0.2  # Å²
+    assert haadf_cross_section(np.array([42]), high, 1.7)[0] < molybdenum / 3

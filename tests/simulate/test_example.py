@@ -1,0 +1,80 @@
+"""Simulated images and their truth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from scipy.ndimage import map_coordinates
+
+from adatom.core.errors import ConfigError, FileError
+from adatom.simulate.dataset import simulate_dataset
+from adatom.simulate.example import simulate_example
+from adatom.simulate.recipe import Recipe, load_recipe
+
+PLAIN = Recipe.from_mapping(
+    {
+        "columns": {"gaussian": 1.0, "sigma": 0.4},
+        "detector": {"dose": 1e6},
+        "scan": {"drift_y": 0.8, "drift_x": -0.6, "flyback": 0.5},
+        "specimen": {"background": 0.0},
+        "structure": {"disorder": 0.0, "vacancies": 0.1},
+    },
+    source="test",
+)
+
+
+def test_truth_lies_on_the_maxima_under_drift_and_flyback():
+    example = simulate_example(PLAIN, 3)
+    inner = example.truth[
+        example.truth[["x", "y"]].min(axis=1).gt(2) & example.truth[["x", "y"]].max(axis=1).lt(36)
+    ]
+    metals = inner[inner["label"] == "M"]
+    place = metals[["y", "x"]].to_numpy().T / example.pixel_size
+    here = map_coordinates(example.expected, place, order=3)
+    for step in ([0.3, 0], [-0.3, 0], [0, 0.3], [0, -0.3]):
+        beside = map_coordinates(example.expected, place + np.array(step)[:, None], order=3)
+        assert (here > beside).all()
+    x1 = inner.loc[inner["label"] == "X1", "intensity"].mean()
+    assert x1 == pytest.approx(inner.loc[inner["label"] == "X2", "intensity"].mean() / 2)
+
+
+def test_counts_are_poisson_around_the_expectation():
+    example = simulate_example(PLAIN, 4)
+    assert example.is_counts
+    score = (example.image - example.expected) / np.sqrt(np.maximum(example.expected, 1e-9))
+    bright = example.expected > 20
+    assert abs(score[bright].mean()) < 0.03
+    assert score[bright].std() == pytest.approx(1, abs=0.03)
+
+
+def test_same_seed_same_bits_and_shipped_recipe_is_varied():
+    recipe = load_recipe("haadf_mx2")
+    first, again, other = (simulate_example(recipe, seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first.image, again.image)
+    pd.testing.assert_frame_equal(first.truth, again.truth)
+    assert first.image.shape != other.image.shape or not np.array_equal(first.image, other.image)
+    labels = set().union(*(simulate_example(recipe, seed).truth["label"] for seed in range(12)))
+    assert labels == {"M", "X2", "X1", "dopant"}
+
+
+def test_dataset_is_whole_and_repeats_bit_for_bit(tmp_path):
+    small = PLAIN.model_copy(update={"dataset": PLAIN.dataset.model_copy(update={"size": 12.0})})
+    folders = [simulate_dataset(small, tmp_path / name, 3, seed=9) for name in ("a", "b")]
+    images = [zarr.open_group(folder / "images.zarr", mode="r") for folder in folders]
+    for name in ("000000", "000001", "000002"):
+        np.testing.assert_array_equal(images[0][name][:], images[1][name][:])
+    truths = [pd.read_parquet(folder / "truth.parquet") for folder in folders]
+    pd.testing.assert_frame_equal(*truths)
+    assert set(truths[0]["image"]) == {0, 1, 2}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+    with pytest.raises(FileError, match="exists already"):
+        simulate_dataset(small, tmp_path / "a", 1)
+
+
+def test_recipe_errors_name_file_and_field(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[detector]\ndosis = 3\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml: detector\.dosis"):
+        load_recipe(path)
+    with pytest.raises(ConfigError, match="haadf_mx2"):
+        load_recipe("haadf_mx3")
