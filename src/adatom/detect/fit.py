@@ -122,6 +122,16 @@ class JointFit:
         """Joint Fisher matrix at the present state."""
         return Fisher(self.grid, self.placement, self.background, self.weights)
 
+    def project_out(self, image: np.ndarray) -> np.ndarray:
+        """What a fit would leave of an image (H, W), to first order."""
+        fisher = self.fisher or self.make_fisher()
+        weighted = image * self.weights
+        gradient = self.grid.project(self.placement, weighted)
+        step, node_step = fisher.solve(gradient, self.background.gather(weighted))
+        patches = np.einsum("nip,ni->np", self.placement.basis, step.astype(np.float32))
+        explained = self.grid.scatter(self.placement.index, patches)
+        return image - explained - self.background.field(node_step)
+
     def covariance(self) -> np.ndarray:
         """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
         self.weights = self._weights_of(self.model())

@@ -6,6 +6,7 @@ from scipy import ndimage, optimize, spatial
 from adatom.detect.fit import JointFit
 
 LEVELS = 12
+RINGS = 24
 LEAST_SCORE = 5.0
 LEAST_INTENSITY = 0.15
 LEAST_DISTANCE_WIDTHS = 2.2
@@ -47,6 +48,49 @@ def fit_noise(fit: JointFit) -> tuple[float, float]:
     design = np.stack([np.ones(known.sum()), means[known] - lowest], axis=1) * weights[:, None]
     (constant, slope), _ = optimize.nnls(design, variance[known] * weights)
     return float(constant - slope * lowest), float(slope)
+
+
+def fit_inflation(fit: JointFit) -> float:
+    """Factor by which the errors exceed those of noise that is independent from pixel to pixel.
+
+    Filters spread the noise over neighboring pixels, and a wrong model leaves a structured
+    residual. The power spectrum of the residual is compared with that of white noise of the same
+    variance from which the same fit was taken, at the frequencies that tell a column's position.
+
+    Parameters
+    ----------
+    fit : JointFit
+        Columns after the last step.
+
+    Returns
+    -------
+    float
+        Factor of the standard errors, at least 1.
+    """
+    scale = np.sqrt(fit.weights)
+    noise = np.random.default_rng(0).standard_normal(fit.values.shape).astype(np.float32)
+    white = fit.project_out(noise / np.where(scale > 0, scale, 1))
+    power = [_ring_power(image * scale) for image in (fit.values - fit.model(), white)]
+    frequency = (np.arange(RINGS) + 0.5) / RINGS * 0.5
+    width = fit.profile.sigma / float(np.prod(fit.pixel_sizes)) ** 0.5
+    # Ring area times squared frequency times the squared transform of a Gaussian.
+    share = frequency**3 * np.exp(-((2 * np.pi * frequency * width) ** 2))
+    usable = power[1] > 0
+    if not usable.any():
+        return 1.0
+    ratio = power[0][usable] / power[1][usable]
+    return max(1.0, float((share[usable] * ratio).sum() / share[usable].sum()) ** 0.5)
+
+
+def _ring_power(image: np.ndarray) -> np.ndarray:
+    """Median power in rings of frequency up to half a period per pixel: Bragg spots are no noise."""
+    spectrum = np.abs(np.fft.rfft2(image)) ** 2
+    y, x = np.fft.fftfreq(image.shape[0]), np.fft.rfftfreq(image.shape[1])
+    ring = (np.hypot(y[:, None], x) / 0.5 * RINGS).astype(int).ravel()
+    order = np.argsort(ring, kind="stable")
+    ends = np.searchsorted(ring[order], np.arange(1, RINGS + 1))
+    parts = np.split(spectrum.ravel()[order], ends)[:RINGS]
+    return np.array([np.median(part) if part.size else 0.0 for part in parts])
 
 
 def find_unlisted(fit: JointFit) -> np.ndarray:

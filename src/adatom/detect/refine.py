@@ -9,7 +9,7 @@ from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.detect.columns import make_background
 from adatom.detect.fit import JointFit
-from adatom.detect.noise import find_unlisted, fit_noise
+from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import improve_shape, improve_width
@@ -153,7 +153,7 @@ def _collect(
     fit: JointFit, n_listed: int, bins: np.ndarray, is_counts: bool, config: RefineConfig
 ) -> Refined:
     """Errors, and everything in the pixels of the image as it came."""
-    covariance = fit.covariance()
+    covariance = fit.covariance() * fit_inflation(fit) ** 2
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
     errors = spread[:, :2] / np.maximum(fit.intensity, spread[:, 2])[:, None]

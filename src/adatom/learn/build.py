@@ -1,0 +1,124 @@
+"""The whole way from a recipe to a calibrated model on disk."""
+
+from pathlib import Path
+
+from adatom.detect.scores import calibrate_scores
+from adatom.learn.evaluate import collect_candidates, fit_calibration, score_candidates
+from adatom.learn.fit import Report, train_model
+from adatom.learn.samples import CALIBRATION
+from adatom.networks.model import Model, save_model
+from adatom.simulate.recipe import Recipe
+
+_TEST = CALIBRATION + 2  # images that neither training nor calibration saw
+
+
+def build_model(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    n_calibration: int = 200,
+    report: Report | None = None,
+) -> Path:
+    """Train a model, calibrate its scores on held-out simulation, measure it, and save it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to simulate, the network, and how it learns.
+    folder : str or Path
+        Where the training runs; the model is saved there too.
+    resume : bool
+        Continue the training that the folder holds.
+    n_calibration : int
+        Held-out images for the calibration, and as many others for the figures on the card.
+    report : callable, optional
+        Called with (done, in all, text).
+
+    Returns
+    -------
+    Path
+        The model's card.
+    """
+    model = train_model(recipe, folder, resume=resume, report=report)
+    return save_model(calibrate_model(model, recipe, n_calibration, report=report), folder)
+
+
+def calibrate_model(
+    model: Model, recipe: Recipe, n_images: int, *, report: Report | None = None
+) -> Model:
+    """Calibrate a trained model and fill in the figures of its card.
+
+    Parameters
+    ----------
+    model : Model
+        Trained network.
+    recipe : Recipe
+        What it was trained on.
+    n_images : int
+        Held-out images for each of calibration and figures.
+    report : callable, optional
+        Called with (done, in all, text).
+
+    Returns
+    -------
+    Model
+        The same network with a finished card.
+    """
+    network = model.network
+    calibration = fit_calibration(collect_candidates(model, recipe, n_images, report=report))
+    card = model.card.model_copy(update={"calibration": calibration})
+    figures = evaluate_model(Model(network, card), recipe, n_images, report=report)
+    described = {"scores": card.scores | figures, **_describe(recipe)}
+    return Model(network, card.model_copy(update=described))
+
+
+def evaluate_model(
+    model: Model, recipe: Recipe, n_images: int, *, report: Report | None = None
+) -> dict[str, float]:
+    """Figures of a calibrated model on simulated images that it never saw.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    recipe : Recipe
+        What to simulate.
+    n_images : int
+        How many images.
+    report : callable, optional
+        Called with (done, in all, text).
+
+    Returns
+    -------
+    dict
+        `sites_f1`, `<label>_f1`, `calibration_error`.
+    """
+    candidates = collect_candidates(model, recipe, n_images, split=_TEST, report=report)
+    label_scores, none_score = candidates.shares.copy(), candidates.column.copy()
+    for image in range(n_images):
+        rows = candidates.image == image
+        label_scores[rows], none_score[rows] = calibrate_scores(
+            candidates.column[rows], candidates.shares[rows], model.card.calibration
+        )
+    return score_candidates(candidates, label_scores, none_score, model.card.labels)
+
+
+def _describe(recipe: Recipe) -> dict[str, object]:
+    """Sentences of the card that follow from the recipe."""
+    hosts = ", ".join(dict.fromkeys(recipe.structure.materials))
+    return {
+        "title": f"Columns of MX2 monolayers in HAADF-STEM images, trained on simulated {hosts}",
+        "columns": {
+            "M": "metal column",
+            "X2": "two chalcogen atoms",
+            "X1": "one chalcogen atom: a single vacancy",
+            "dopant": "a column that holds a foreign element",
+        },
+        "limits": (
+            "Monolayers (2H) along [001] with M brighter than X2: not MoSe2, MoTe2.",
+            "A double vacancy has no column: it is not in the table.",
+            "Dopants are told by their brightness: one as bright as its host is not found.",
+            "Simulated by the linear image model: no channeling, no tilt, no second layer.",
+        ),
+    }

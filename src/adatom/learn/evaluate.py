@@ -1,0 +1,215 @@
+"""Measure a model on held-out simulation, and make its scores mean what they say."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logit
+
+from adatom.core.random import make_child_rng
+from adatom.detect.peaks import find_peaks
+from adatom.detect.predict import predict_classes
+from adatom.images.normalize import normalize_image
+from adatom.images.resample import resample_image
+from adatom.learn.samples import CALIBRATION
+from adatom.metrics.detection import detection_scores, match_points
+from adatom.networks.model import Calibration, Model
+from adatom.simulate.example import Example, simulate_example
+from adatom.simulate.recipe import Recipe
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of many held-out images, and what is true of each.
+
+    Attributes
+    ----------
+    column : (N,) array
+        Raw probability of any column.
+    shares : (N, n_labels) array
+        Raw shares of the labels.
+    truth : (N,) int array
+        Label of the column that is there, or -1 where there is none.
+    image : (N,) int array
+        Image that each candidate is from.
+    true_counts : (n_images, n_labels) int array
+        Columns of each label in each image.
+    """
+
+    column: np.ndarray
+    shares: np.ndarray
+    truth: np.ndarray
+    image: np.ndarray
+    true_counts: np.ndarray
+
+
+def collect_candidates(
+    model: Model,
+    recipe: Recipe,
+    n_images: int,
+    *,
+    split: int = CALIBRATION,
+    tolerance: float = 0.5,
+    report: Report | None = None,
+) -> Candidates:
+    """Run a model over held-out simulated images.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    recipe : Recipe
+        What to simulate.
+    n_images : int
+        How many images.
+    split : int
+        Which numbered images; those of the training are 0.
+    tolerance : float
+        Largest distance between a candidate and its column, Å.
+    report : callable, optional
+        Called with (images done, images in all, text).
+
+    Returns
+    -------
+    Candidates
+        Raw outputs and truth.
+    """
+    parts, counts = [], []
+    labels = np.array(model.card.labels)
+    for index in range(n_images):
+        example = simulate_example(recipe, make_child_rng(recipe.training.seed, split, index))
+        column, shares, positions = _find_candidates(model, example)
+        matches = match_points(positions, example.truth[["y", "x"]].to_numpy(), tolerance)
+        truth = np.full(len(column), -1)
+        is_label = example.truth["label"].to_numpy()[:, None] == labels
+        truth[matches.found] = is_label[matches.true].argmax(axis=1)
+        parts.append((column, shares, truth, np.full(len(column), index)))
+        counts.append(is_label.sum(axis=0))
+        if report:
+            report(index + 1, n_images, "held-out images")
+    column, shares, truth, image = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Candidates(column, shares, truth, image, np.array(counts))
+
+
+def _find_candidates(model: Model, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    card = model.card
+    resampled = resample_image(example.image, (example.pixel_size,) * 2, card.pixel_size)
+    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
+    probabilities = predict_classes(normalized, model.network)
+    peaks = find_peaks(
+        probabilities, card.pixel_size, threshold=0.02, min_distance=card.min_distance
+    )
+    return peaks.column, peaks.shares, peaks.positions * card.pixel_size
+
+
+def fit_calibration(candidates: Candidates) -> Calibration:
+    """Find the calibration under which held-out scores are right most often.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Raw outputs and truth of held-out images.
+
+    Returns
+    -------
+    Calibration
+        Logistic for any column, temperature and offsets for the labels (Guo et al., ICML 2017,
+        arXiv 1706.04599), and the shares of the labels.
+    """
+    is_column = candidates.truth >= 0
+    raw = logit(np.clip(candidates.column, 1e-6, 1 - 1e-6))
+
+    def column_loss(parameters: np.ndarray) -> float:
+        signed = np.where(is_column, 1, -1) * (np.exp(parameters[0]) * raw + parameters[1])
+        return float(np.logaddexp(0, -signed).mean())
+
+    column_fit = minimize(column_loss, np.zeros(2), method="Nelder-Mead")
+    log_shares = np.log(np.maximum(candidates.shares[is_column], 1e-6))
+    truth = candidates.truth[is_column]
+    n_labels = log_shares.shape[1]
+
+    def label_loss(parameters: np.ndarray) -> float:
+        scores = log_softmax(log_shares / np.exp(parameters[0]) + parameters[1:], axis=1)
+        return float(
+            -scores[np.arange(len(truth)), truth].mean() + 1e-4 * (parameters[1:] ** 2).sum()
+        )
+
+    label_fit = minimize(label_loss, np.zeros(1 + n_labels), method="L-BFGS-B")
+    prior = np.bincount(truth, minlength=n_labels) / max(len(truth), 1)
+    return Calibration(
+        column_slope=float(np.exp(column_fit.x[0])),
+        column_offset=float(column_fit.x[1]),
+        temperature=float(np.exp(label_fit.x[0])),
+        offsets=tuple(map(float, label_fit.x[1:])),
+        prior=tuple(map(float, prior)),
+    )
+
+
+def measure_reliability(
+    scores: np.ndarray, is_right: np.ndarray, *, n_bins: int = 10
+) -> np.ndarray:
+    """Reliability curve: how often scores of a size are right.
+
+    Parameters
+    ----------
+    scores : (N,) array
+        Scores, 0 to 1.
+    is_right : (N,) bool array
+        Whether each was right.
+    n_bins : int
+        Bins between 0 and 1.
+
+    Returns
+    -------
+    (n_filled, 3) array
+        Mean score, share that was right, and number of each bin that holds any.
+    """
+    index = np.minimum((scores * n_bins).astype(int), n_bins - 1)
+    count = np.bincount(index, minlength=n_bins)
+    filled = count > 0
+    mean = np.bincount(index, scores, n_bins)[filled] / count[filled]
+    right = np.bincount(index, is_right, n_bins)[filled] / count[filled]
+    return np.column_stack([mean, right, count[filled]])
+
+
+def score_candidates(
+    candidates: Candidates, label_scores: np.ndarray, none_score: np.ndarray, labels: Sequence[str]
+) -> dict[str, float]:
+    """Figures for a model's card from candidates with calibrated scores.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Truth of every candidate.
+    label_scores : (N, n_labels) array
+        Calibrated scores of the labels.
+    none_score : (N,) array
+        Calibrated scores of there being nothing.
+    labels : sequence of str
+        Names of the labels.
+
+    Returns
+    -------
+    dict
+        `sites_f1`, `<label>_f1` and the mean error of calibration `calibration_error`.
+    """
+    kept = none_score <= 0.5
+    best = label_scores.argmax(axis=1)
+    n_true = candidates.true_counts.sum(axis=0)
+    n_matched = int((kept & (candidates.truth >= 0)).sum())
+    figures = {"sites_f1": detection_scores(n_matched, int(kept.sum()), int(n_true.sum()))["f1"]}
+    for index, label in enumerate(labels):
+        said = kept & (best == index)
+        n_right = int((said & (candidates.truth == index)).sum())
+        figures[f"{label}_f1"] = detection_scores(n_right, int(said.sum()), int(n_true[index]))[
+            "f1"
+        ]
+    top = label_scores.max(axis=1)
+    curve = measure_reliability(top[kept], (best == candidates.truth)[kept])
+    figures["calibration_error"] = float(
+        np.average(np.abs(curve[:, 0] - curve[:, 1]), weights=curve[:, 2])
+    )
+    return {name: round(value, 5) for name, value in figures.items()}

@@ -1,0 +1,78 @@
+"""A data set on disk: images in zarr, truth in Parquet, the recipe beside them."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import zarr
+
+from adatom.core.errors import FileError
+from adatom.core.random import make_child_rng
+from adatom.simulate.example import simulate_example
+from adatom.simulate.recipe import Recipe
+
+DATASET = 3  # its images never meet those of training, validation and calibration
+Report = Callable[[int, int, str], None]
+
+
+def simulate_dataset(
+    recipe: Recipe,
+    folder: str | Path,
+    n_images: int,
+    *,
+    seed: int = 1,
+    report: Report | None = None,
+) -> Path:
+    """Simulate a data set that its recipe and seed regenerate bit for bit.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to simulate.
+    folder : str or Path
+        New folder: `images.zarr` (one array per image, [y, x], with its pixel size),
+        `truth.parquet` (image, x, y in Å, label, intensity) and `recipe.json`.
+    n_images : int
+        How many images.
+    seed : int
+        Seed of all of them.
+    report : callable, optional
+        Called with (images done, images in all, text).
+
+    Returns
+    -------
+    Path
+        The folder, which appears only when it is whole.
+
+    Raises
+    ------
+    FileError
+        If the folder exists or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileError(f"{folder}: exists already; name a new folder")
+    beside = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        group = zarr.open_group(beside / "images.zarr", mode="w")
+        tables = []
+        for index in range(n_images):
+            example = simulate_example(recipe, make_child_rng(seed, DATASET, index))
+            array = group.create_array(f"{index:06d}", data=example.image)
+            array.attrs.update(
+                pixel_size=example.pixel_size, unit="angstrom", is_counts=example.is_counts
+            )
+            tables.append(example.truth.assign(image=index))
+            if report:
+                report(index + 1, n_images, "images")
+        truth = pd.concat(tables, ignore_index=True)[["image", "x", "y", "label", "intensity"]]
+        truth.to_parquet(beside / "truth.parquet")
+        (beside / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+        os.replace(beside, folder)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written ({error.strerror})") from error
+    return folder
