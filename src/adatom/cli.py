@@ -22,7 +22,13 @@ HELP = """From atomic-resolution microscope images to atoms, defects and their k
 Try `adatom demo` first, then `adatom analyze image.dm3 --material MoS2`.
 """
 
-app = App(name="adatom", help=HELP, version=__version__, help_format="plaintext")
+app = App(
+    name="adatom",
+    help=HELP,
+    version=__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
 models = App(name="models", help="List the models that ship with adatom, or show the card of one.")
 app.command(models)
 
@@ -238,7 +244,8 @@ def find_inputs(names: list[str]) -> list[Path]:
         path = Path(name)
         inside = [path]
         if path.is_dir() and path.suffix not in SUFFIXES:
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+            images = (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+            inside = sorted(item for item in images if not item.name.startswith("."))
         elif not path.exists() and glob.has_magic(name):
             inside = [Path(item) for item in sorted(glob.glob(name, recursive=True))]
         if not inside:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from PIL import Image
 
 LARGEST_PX = 1600
 TEXT_SIZE = 9
@@ -57,7 +57,7 @@ def make_axes(ax: Axes | None, size: tuple[float, float] = (3.5, 2.4)) -> Axes:
         The axes, in the style of adatom.
     """
     if ax is None:
-        figure = Figure(figsize=size, layout="tight")
+        figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         ax = figure.add_subplot()
     ax.spines[["top", "right"]].set_visible(False)
@@ -166,7 +166,7 @@ def find_gray_range(image: np.ndarray) -> tuple[float, float]:
         Black and white.
     """
     low, high = np.nanpercentile(image, (0.3, 99.7))
-    return float(low), float(max(high, low + np.finfo(np.float32).tiny))
+    return float(low), float(max(high, low + max(abs(low), 1.0) * 1e-6))
 
 
 def write_image_png(image: np.ndarray, path: Path) -> tuple[int, int]:
@@ -186,7 +186,8 @@ def write_image_png(image: np.ndarray, path: Path) -> tuple[int, int]:
     """
     small = shrink_image(image)
     low, high = find_gray_range(small)
-    imsave(path, small, vmin=low, vmax=high, cmap="gray", origin="upper")
+    levels = np.clip((small - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    Image.fromarray(levels).save(path)
     step = math.ceil(max(image.shape) / LARGEST_PX)
     return small.shape[0] * step, small.shape[1] * step
 

@@ -110,9 +110,9 @@ def _make_sentence(rows: list[LabelSummary], n_atoms: int) -> str:
     for row in rows:
         name = "dopants" if row.label == "dopant" and row.count != 1 else row.label
         part = f"{row.count:,} {name}"
-        parts.append(
-            f"{part} ({100 * row.fraction:.1f} % of the {row.of})" if row.label == "X1" else part
-        )
+        if row.label == "X1" and row.count:
+            part += f" ({100 * row.fraction:.1f} % of the {row.of})"
+        parts.append(part)
     return f"{n_atoms:,} columns: {', '.join(parts)}."
 
 

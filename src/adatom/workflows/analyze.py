@@ -134,7 +134,7 @@ def analyze_image(
         with step("find atoms"):
             atoms = _find_in_frames(calibration.image, model, report)
         summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
-        notes = (*calibration.warnings, *_take_notes(caught), *_doubt(summary, calibration))
+        notes = _collect_notes(path, image, calibration, caught) + _doubt(summary, calibration)
         with step("write"):
             view = _write_results(atoms, calibration, material, folder)
         record = RunRecord(
@@ -247,13 +247,18 @@ def _find_area(image: "xr.DataArray") -> float:
     return abs(area)
 
 
-def _take_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Warnings meant for the user; those meant for programmers go to the log alone."""
+def _collect_notes(
+    path: Path,
+    image: "xr.DataArray",
+    calibration: "Calibration",
+    caught: list[warnings.WarningMessage],
+) -> tuple[str, ...]:
+    """What reading, calibration and Python warned of; what is for programmers is only logged."""
     for warning in caught:
         logger.info("%s: %s", warning.category.__name__, warning.message)
-    return tuple(
-        dict.fromkeys(str(note.message) for note in caught if note.category is UserWarning)
-    )
+    notes = [*calibration.warnings, *([image.attrs["note"]] if "note" in image.attrs else [])]
+    notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return tuple(dict.fromkeys(note.removeprefix(f"{path}: ") for note in notes))
 
 
 def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ...]:

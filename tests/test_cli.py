@@ -1,0 +1,112 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adatom import cli
+from adatom.core.errors import ImageError
+
+
+def run(capsys, *arguments):
+    code = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyse"], 'Unknown command "analyse"'),
+        (["analyze"], "PATHS requires an argument"),
+        (["analyze", "a.tif", "--pixel-size", "-1"], "pixel_size: input should be greater than 0"),
+        (["analyze", "a.tif", "--modle", "x"], "Unknown option: --modle"),
+        (["simulate", "haadf_mx2", "--out", "x", "--n", "0"], "--n"),
+    ],
+)
+def test_wrong_commands_exit_with_2(capsys, arguments, message):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("adatom: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert "pydantic" not in err
+
+
+@pytest.mark.parametrize("command", ["analyze", "simulate", "train", "evaluate", "info", "demo"])
+def test_every_command_has_help_with_an_example(capsys, command):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert f"Example: adatom {command}" in out
+
+
+def test_options_come_from_the_configuration(capsys):
+    _, out, _ = run(capsys, "analyze", "--help")
+    assert all(name in out for name in ("--model", "--material", "--pixel-size", "--item"))
+
+
+def test_one_bad_file_does_not_stop_the_others(capsys, tmp_path, monkeypatch):
+    for name in ("a.tif", "b.tif", "c.tif"):
+        (tmp_path / name).touch()
+
+    def analyze_one(path, place, config, as_json, report):
+        assert config.material == "MoS2"
+        if path.name == "a.tif":
+            raise ImageError(f"{path}: is\nbad")
+        if path.name == "b.tif":
+            raise OSError(28, "No space left on device")
+        cli._print_json({"input": path})
+
+    monkeypatch.setattr(cli, "_analyze_one", analyze_one)
+    code, out, err = run(capsys, "analyze", tmp_path, "--material", "MoS2", "--json")
+    assert code == 1
+    assert [Path(json.loads(line)["input"]).name for line in out.splitlines()] == [
+        "a.tif",
+        "b.tif",
+        "c.tif",
+    ]
+    assert err.splitlines() == [
+        f"adatom: error: {tmp_path}/a.tif: is bad",
+        "adatom: error: No space left on device",
+    ]
+
+
+def test_missing_file_and_empty_folder(capsys, tmp_path):
+    code, _, err = run(capsys, "analyze", tmp_path / "no.dm3", "--out", tmp_path)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no.dm3: does not exist" in err
+    code, _, err = run(capsys, "analyze", tmp_path)
+    assert code == 1
+    assert "holds no image" in err
+
+
+def test_inputs_are_files_folders_and_patterns(tmp_path):
+    for name in ("b.tif", "a.png", "notes.txt", ".hidden.tif"):
+        (tmp_path / name).touch()
+    (tmp_path / "c.zarr").mkdir()
+    found = [path.name for path in cli.find_inputs([str(tmp_path)])]
+    assert found == ["a.png", "b.tif", "c.zarr"]
+    found = cli.find_inputs([str(tmp_path / "*.tif"), str(tmp_path / "b.tif")])
+    assert [path.name for path in found] == ["b.tif"]
+    assert [path.name for path in cli.find_inputs([str(tmp_path / "c.zarr")])] == ["c.zarr"]
+
+
+def test_interrupt_exits_with_130(capsys, monkeypatch):
+    def stop(names):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "find_inputs", stop)
+    code, _, err = run(capsys, "analyze", "a.tif")
+    assert (code, err) == (130, "adatom: interrupted\n")
+
+
+def test_closed_pipe_is_no_error():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    code = "import sys; from adatom.cli import main; sys.exit(main(['analyze', '--help']))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,110 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+import adatom.detect.atoms
+import adatom.networks.model
+from adatom.core.errors import CalibrationError, FileError
+from adatom.core.runs import find_checksum
+from adatom.images.normalize import NormalizeConfig
+from adatom.images.write import write_image
+from adatom.networks.model import ModelCard
+from adatom.workflows.analyze import AnalyzeConfig, analyze_image, choose_folders
+
+CARD = ModelCard(
+    name="fake",
+    labels=("M", "X2", "X1"),
+    widths=(4, 8),
+    pixel_size=0.2,
+    pixel_size_range=(0.05, 0.3),
+    dose_range=(1, 1e6),
+    normalization=NormalizeConfig(),
+)
+
+
+@pytest.fixture
+def truth(monkeypatch, sheet):
+    """A detector that knows the truth: this tests what stands around it."""
+    image, atoms = sheet
+
+    def find_atoms(frame, model):
+        assert frame.dims == ("y", "x")
+        return atoms if frame.max() > 0 else atoms.iloc[:0]
+
+    model = SimpleNamespace(card=CARD, network=torch.nn.Linear(1, 1))
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms", find_atoms)
+    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: model)
+    return image, atoms
+
+
+def test_run_folder_holds_all(truth, tmp_path):
+    image, atoms = truth
+    write_image(image, tmp_path / "sheet.zarr")
+    texts = []
+    result = analyze_image(
+        tmp_path / "sheet.zarr",
+        tmp_path / "out",
+        config=AnalyzeConfig(material="mos2"),
+        report=lambda done, in_all, text: texts.append(text),
+    )
+    assert result.folder == tmp_path / "out" / "sheet.adatom"
+    names = {path.name for path in result.folder.iterdir()}
+    assert names == {"atoms.csv", "atoms.parquet", "figures", "log.txt", "report.html"} | {
+        "run.json",
+        "structure.extxyz",
+    }
+    pd.testing.assert_frame_equal(pd.read_parquet(result.folder / "atoms.parquet"), atoms)
+    record = json.loads((result.folder / "run.json").read_text())
+    assert record["input"]["sha256"] == find_checksum(tmp_path / "sheet.zarr")
+    assert record["summary"]["n_atoms"] == len(atoms)
+    assert record["calibration"]["pixel_size"] == pytest.approx([0.2, 0.2])
+    assert record["image"]["view"] == pytest.approx(
+        {"left": -0.1, "top": -0.1, "width": 28, "height": 28}
+    )
+    assert record["model"]["name"] == "fake"
+    assert texts == ["read", "calibrate", "load model", "find atoms", "write"]
+    assert list(record["timings"]) == texts
+    assert result.warnings == ()
+
+
+def test_movie_keeps_frame_numbers_and_empty_frames(truth, tmp_path):
+    image, atoms = truth
+    movie = xr.concat([image, image * 0, image], dim="frame").assign_coords(frame=[4, 5, 9])
+    write_image(movie, tmp_path / "movie.zarr")
+    result = analyze_image(tmp_path / "movie.zarr", tmp_path)
+    assert result.atoms["frame"].value_counts().to_dict() == {4: len(atoms), 9: len(atoms)}
+    density = result.summary["labels"][0]["density"]
+    assert density == pytest.approx(100 * 2 * (atoms["label"] == "M").sum() / (3 * 784), rel=1e-6)
+    page = (result.folder / "report.html").read_text()
+    assert "Frame number 4 is shown, the movie has 3 frames." in page
+    assert page.count("<circle") == len(atoms)
+    assert (result.folder / "figures" / "counts.svg").exists()
+
+
+def test_wrong_pixel_size_is_doubted(truth, tmp_path):
+    np.save(tmp_path / "a.npy", truth[0].to_numpy())
+    settings = AnalyzeConfig(material="MoS2", pixel_size=0.24)
+    result = analyze_image(tmp_path / "a.npy", tmp_path / "mine.adatom", config=settings)
+    assert result.folder == tmp_path / "mine.adatom"
+    assert any("disagree" in warning for warning in result.warnings)
+    assert "disagree" in (result.folder / "report.html").read_text()
+
+
+def test_nothing_is_left_after_an_error(truth, tmp_path):
+    np.save(tmp_path / "a.npy", truth[0].to_numpy())
+    with pytest.raises(CalibrationError, match="no pixel size"):
+        analyze_image(tmp_path / "a.npy", tmp_path / "out")
+    with pytest.raises(FileError, match="does not exist"):
+        analyze_image(tmp_path / "b.npy", tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_inputs_of_one_name_get_folders_of_their_own(tmp_path):
+    paths = [tmp_path / "1" / "a.tif", tmp_path / "2" / "a.tif", tmp_path / "b.tif"]
+    names = [place.name for place in choose_folders(paths, None, "HAADF 2/b")]
+    assert names == [f"{name}_HAADF-2-b.adatom" for name in ("1_a.tif", "2_a.tif", "b")]
