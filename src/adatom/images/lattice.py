@@ -9,8 +9,10 @@ from adatom.core.errors import CalibrationError, ImageError
 
 N_PEAKS = 60
 LEAST_PEAK_SNR = 7.0
-LEAST_TRIPLE_SNR = 15.0
+LEAST_TRIPLE_SNR = 12.5
 LARGEST_EXCESS = 9.0
+SMOOTH_PX = 2.0
+SPREADS = 2.0
 HARMONICS = np.array([(i, j) for i in range(4) for j in range(-3, 4) if (i, j) > (0, 0)])
 
 
@@ -108,11 +110,20 @@ def _flatten(values: np.ndarray) -> np.ndarray:
     factors = np.array(values.shape) / small.shape
     slow = ndimage.gaussian_filter(small, width / factors.mean(), truncate=3)
     values = values - _resize(slow, values.shape)
-    sample = values[:: max(1, values.shape[0] // 512), :: max(1, values.shape[1] // 512)]
-    middle = float(np.median(sample))
-    spread = max(4.4 * float(np.median(np.abs(sample - middle))), float(np.std(sample)))
-    values = np.clip(values, middle - spread, middle + spread)
+    # A cluster stands out once pixel noise is smoothed: what it has in excess is taken off.
+    smooth = ndimage.gaussian_filter(values, SMOOTH_PX, truncate=2.5)
+    values = values - (smooth - _clip(smooth, SPREADS))
+    values = _clip(values, 6.0)
     return values - np.mean(values)
+
+
+def _clip(values: np.ndarray, n_spreads: float) -> np.ndarray:
+    """Cut what lies too many robust standard deviations from the median."""
+    step_y, step_x = (max(1, side // 512) for side in values.shape)
+    sample = values[::step_y, ::step_x]
+    middle = float(np.median(sample))
+    spread = 1.48 * float(np.median(np.abs(sample - middle))) or float(np.std(sample))
+    return np.clip(values, middle - n_spreads * spread, middle + n_spreads * spread)
 
 
 def _resize(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
