@@ -69,7 +69,7 @@ def test_one_bad_file_does_not_stop_the_others(capsys, tmp_path, monkeypatch):
     ]
     assert err.splitlines() == [
         f"adatom: error: {tmp_path}/a.tif: is bad",
-        "adatom: error: No space left on device",
+        f"adatom: error: {tmp_path}/b.tif: No space left on device",
     ]
 
 

@@ -3,6 +3,7 @@
 import glob
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,8 @@ def analyze(
             except (AdatomError, OSError, MemoryError) as error:
                 failed = True
                 message = describe_error(error)
+                if str(path) not in message:
+                    message = f"{path}: {message}"
                 print(f"adatom: error: {message}", file=sys.stderr)
                 if as_json:
                     _print_json({"input": str(path), "error": message})
@@ -282,7 +285,7 @@ def _print_json(values: Any) -> None:
     print(json.dumps(plain_values(values), ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def _format_mapping(values: Any, indent: str = "") -> str:
+def _format_mapping(values: Mapping[str, Any], indent: str = "") -> str:
     """Nested values as indented lines."""
     lines = []
     for key, value in values.items():
@@ -290,10 +293,14 @@ def _format_mapping(values: Any, indent: str = "") -> str:
             lines += [f"{indent}{key}:", _format_mapping(value, indent + "  ")]
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             lines += [f"{indent}{key}:"]
-            lines += [_format_mapping(item, indent + "  ") + "\n" for item in value]
+            lines += ["\n" + _format_mapping(item, indent + "  ") for item in value]
+        elif isinstance(value, list) and any(len(str(item)) > 40 for item in value):
+            lines += [f"{indent}{key}:", *(f"{indent}  {item}" for item in value)]
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}{key}: {'–' if text in (None, '') else text}")
+            items = value if isinstance(value, list) else [value]
+            shown = [f"{item:.6g}" if isinstance(item, float) else str(item) for item in items]
+            text = "–" if value in (None, "", [], {}) else ", ".join(shown)
+            lines.append(f"{indent}{key}: {text}")
     return "\n".join(lines)
 
 
