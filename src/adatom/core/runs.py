@@ -171,10 +171,7 @@ def open_run(folder: str | Path) -> Iterator[Path]:
             raise FileError(f"{folder}: the run wrote no {RECORD_NAME}")
         _move_into_place(part, folder)
     except OSError as error:
-        where = error.filename or folder
-        raise FileError(
-            f"{where}: cannot be written or read ({error.strerror or error})"
-        ) from error
+        raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
