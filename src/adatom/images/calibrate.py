@@ -1,6 +1,6 @@
 """Give an image its pixel size: from the header, from an option, or from its own lattice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -144,12 +144,15 @@ def _sizes_with_errors(
     """Matrix, pixel sizes (y, x) and their errors, propagated to first order."""
     matrix = fit_matrix(lattice, material)
     sizes = np.linalg.norm(matrix, axis=0)
-    variance = np.zeros(2)
+    slope = np.zeros((2, 2, 2))
+    step = 1e-5 * float(np.abs(lattice.vectors).max())
     for index in np.ndindex(2, 2):
         moved = lattice.vectors.copy()
-        moved[index] += lattice.vectors_err[index]
-        shifted = Lattice(moved, lattice.vectors_err, lattice.snr, lattice.n_spots)
-        variance += (np.linalg.norm(fit_matrix(shifted, material), axis=0) - sizes) ** 2
+        moved[index] += step
+        shifted = replace(lattice, vectors=moved)
+        slope[:, *index] = np.linalg.norm(fit_matrix(shifted, material), axis=0) - sizes
+    slope /= step
+    variance = np.einsum("aij,ijkl,akl->a", slope, lattice.covariance, slope)
     return matrix, sizes, np.sqrt(variance)
 
 

@@ -65,7 +65,7 @@ def open_array(path: Path) -> list[Item]:
         values = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
         arrays: dict[str, Any] = {path.stem: _chunk(values) if is_large else values}
     else:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     frame = arrays.get("frame")
     if len(arrays) > 1:

@@ -24,8 +24,8 @@ class Lattice:
     ----------
     vectors : (2, 2) array
         Two lattice vectors as rows [y, x] in pixels, about 60° apart.
-    vectors_err : (2, 2) array
-        Standard error of each component, pixels.
+    covariance : (2, 2, 2, 2) array
+        Covariance of component [i, j] with component [k, l] of the vectors, pixels².
     snr : float
         Mean power of the three strongest spots over the background around them.
     n_spots : int
@@ -33,9 +33,14 @@ class Lattice:
     """
 
     vectors: np.ndarray
-    vectors_err: np.ndarray
+    covariance: np.ndarray
     snr: float
     n_spots: int
+
+    @property
+    def vectors_err(self) -> np.ndarray:
+        """Standard error of each component of the vectors, (2, 2), pixels."""
+        return np.sqrt(np.einsum("ijij->ij", self.covariance))
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ def find_lattice(values: np.ndarray) -> Lattice:
     waves, snr = _find_triple(spectrum)
     waves = _shorten(spectrum, waves)
     waves, waves_cov, n_spots = _fit_waves(spectrum, waves)
-    vectors, vectors_err = _to_real_space(waves, waves_cov)
-    return Lattice(vectors, vectors_err, snr, n_spots)
+    vectors, covariance = _to_real_space(waves, waves_cov)
+    return Lattice(vectors, covariance, snr, n_spots)
 
 
 def _flatten(values: np.ndarray) -> np.ndarray:
@@ -362,7 +367,7 @@ def _locate(tiles: np.ndarray, waves: np.ndarray, snr: np.ndarray) -> tuple[np.n
 
 
 def _to_real_space(waves: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Real vectors, 60° apart and the first nearest to the x axis, with errors to first order."""
+    """Real vectors, 60° apart and the first nearest to the x axis, with their covariance."""
     real = np.linalg.inv(waves).T
     candidates = np.array([(1, 0), (0, 1), (1, 1), (-1, 0), (0, -1), (-1, -1), (1, -1), (-1, 1)])
     lengths = np.linalg.norm(candidates @ real, axis=1)
@@ -373,10 +378,6 @@ def _to_real_space(waves: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarra
     second = np.where(turn > 0.3, turn, np.inf).argmin()
     choice = shortest[[first, second]]
     vectors = choice @ real
-    # real = inv(waves).T, so d real[m, b] = -sum real[m, a] d waves[i, a] real[i, b].
-    variance = np.zeros((2, 2))
-    for m in range(2):
-        for b in range(2):
-            for a in range(2):
-                variance[m, b] += vectors[m, a] ** 2 * real[:, b] @ covariance[a] @ real[:, b]
-    return vectors, np.sqrt(variance)
+    # real = inv(waves).T, so d vectors[m, b] = -sum vectors[m, a] d waves[i, a] real[i, b].
+    paths = "ma,ib,aij,na,jc->mbnc"
+    return vectors, np.einsum(paths, vectors, real, covariance, vectors, real, optimize=True)
