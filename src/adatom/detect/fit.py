@@ -97,6 +97,8 @@ class JointFit:
             return 0.0
         table = tabulate_profile(self.profile, self.pixel_sizes, self.profile.radius)
         near = np.hypot(*(table.offsets * self.pixel_sizes).T) <= radius
+        if near.all():
+            return 0.0
         far = PatchTable(table.offsets[~near], np.ascontiguousarray(table.basis[:, :, ~near]))
         wide = PatchGrid(self.values.shape, far)
         return wide.render(wide.place(self.positions, only_value=True), self.intensity)

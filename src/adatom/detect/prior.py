@@ -9,7 +9,7 @@ LONGEST_VECTOR = 3.9
 TOLERANCE, MOST_BEND = 1.0, 0.33
 MOST_NEIGHBORS = 12
 FEWEST_COLUMNS = 30
-GATE = 0.7
+GATE = 1.0
 FIRST_NARROW, FIRST_BROAD = 0.03, 0.12
 LEAST_NARROW, MOST_NARROW, MOST_BROAD = 0.02, 0.1, 0.3
 LEAST_RATIO = 3.0
@@ -74,9 +74,8 @@ def predict_positions(
         their own sublattice; no material is assumed, and no pixel of the column itself used.
     """
     n = len(positions)
-    k = min(MOST_NEIGHBORS + 1, n)
     tree = spatial.cKDTree(sites)
-    distance, index = tree.query(sites, k=k, distance_upper_bound=LONGEST_VECTOR)
+    distance, index = tree.query(sites, k=MOST_NEIGHBORS + 1, distance_upper_bound=LONGEST_VECTOR)
     distance = np.reshape(distance, (n, -1))[:, 1:]
     index = np.reshape(index, (n, -1))[:, 1:]
     known = np.isfinite(distance)

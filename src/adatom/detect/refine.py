@@ -14,6 +14,9 @@ from adatom.detect.prior import combine_prediction, fit_displacements, predict_p
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import improve_shape, improve_width
 
+FIRST_WIDTH = 0.45
+FEWEST_FOR_SHAPE = 20
+
 
 class RefineConfig(Config):
     """How the columns are fitted."""
@@ -22,7 +25,7 @@ class RefineConfig(Config):
         default=0.2, gt=0, description="Finer pixels are summed up to this, Å."
     )
     max_shift: float = Field(
-        default=0.5, gt=0, description="Longest way from the start position, Å."
+        default=0.6, gt=0, description="Longest way from the start position, Å."
     )
     background_spacing: float = Field(
         default=8.0, gt=0, description="Distance of background nodes, Å."
@@ -102,6 +105,8 @@ def refine_positions(
     """
     config = config or RefineConfig()
     values, positions = _check(values, positions)
+    if len(positions) == 0:
+        return _find_nothing()
     sizes = np.broadcast_to(np.asarray(pixel_size, float), 2)
     bins = np.maximum(1, (config.max_pixel_size / sizes + 1e-6).astype(int))
     bins = np.minimum(bins, values.shape)
@@ -122,6 +127,22 @@ def _check(values: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
     return values, np.asarray(positions, float).reshape(-1, 2)
 
 
+def _find_nothing() -> Refined:
+    none = np.zeros(0)
+    profile = make_gaussian_profile(FIRST_WIDTH**2)
+    return Refined(
+        positions=np.zeros((0, 2)),
+        errors=np.zeros((0, 2)),
+        intensity=none,
+        intensity_err=none,
+        background=none,
+        is_refined=np.zeros(0, bool),
+        profile=profile,
+        noise=(0.0, 1.0),
+        prior=None,
+    )
+
+
 def _fit(
     values: np.ndarray,
     start: np.ndarray,
@@ -131,7 +152,9 @@ def _fit(
 ) -> JointFit:
     spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
     background = make_background(values.shape, spacing)
-    fit = JointFit(values, start, sizes, background, make_gaussian_profile(0.45**2), (0.0, 1.0))
+    fit = JointFit(
+        values, start, sizes, background, make_gaussian_profile(FIRST_WIDTH**2), (0.0, 1.0)
+    )
     fit.iterate(3)
     for _ in range(2):
         if not is_counts:
@@ -141,7 +164,7 @@ def _fit(
     for _ in range(3):
         improve_width(fit)
         fit.iterate(1)
-    for _ in range(2):
+    for _ in range(2 if len(start) >= FEWEST_FOR_SHAPE else 0):
         if not is_counts:
             fit.noise = fit_noise(fit)
         improve_shape(fit)

@@ -1,0 +1,139 @@
+"""What no method can beat: Cramér-Rao bounds of positions, likelihood ratios of vacancies."""
+
+import numpy as np
+from scipy import sparse, spatial
+
+from adatom.core.random import make_rng
+from adatom.detect.columns import PatchGrid
+from adatom.detect.profile import Profile, tabulate_profile
+
+NEIGHBORHOOD = 4.0
+
+
+def position_bound(  # noqa: PLR0917
+    positions: np.ndarray,
+    intensity: np.ndarray,
+    background: float,
+    profile: Profile,
+    shape: tuple[int, int],
+    pixel_size: float,
+    *,
+    is_isolated: bool = False,
+) -> np.ndarray:
+    """Smallest possible error of an unbiased position, for Poisson counts.
+
+    Parameters
+    ----------
+    positions : (N, 2) array, px
+        True columns [y, x].
+    intensity : (N,) array
+        Counts of each column.
+    background : float
+        Counts per pixel.
+    profile : Profile
+        Shape of a column.
+    shape : (int, int)
+        Rows and columns of the image.
+    pixel_size : float
+        Å per pixel.
+    is_isolated : bool
+        Each column alone on the background, its intensity known; else all columns together, all
+        positions and intensities and the background unknown.
+
+    Returns
+    -------
+    (N, 2) array
+        Standard error of each coordinate, px.
+
+    Notes
+    -----
+    Inverse Fisher matrix; the joint one of each column with its neighbors up to 4 Å.
+    """
+    intensity = np.asarray(intensity, float)
+    table = tabulate_profile(profile, (pixel_size, pixel_size), profile.radius)
+    grid = PatchGrid(shape, table)
+    placement = grid.place(np.asarray(positions, float))
+    if is_isolated:
+        expected = background + placement.basis[:, 2] * intensity[:, None]
+        slopes = placement.basis[:, :2] * intensity[:, None, None]
+        return 1 / np.sqrt((slopes**2 / expected[:, None]).sum(axis=2))
+    model = grid.render(placement, intensity) + background
+    weights = grid.pad_image(1 / model).astype(float)
+    n, _, n_patch = placement.basis.shape
+    bases = sparse.csr_matrix(
+        (
+            placement.basis.ravel().astype(float),
+            np.repeat(placement.index, 3, axis=0).ravel(),
+            np.arange(3 * n + 1) * n_patch,
+        ),
+        shape=(3 * n, weights.size),
+    )
+    weighted = bases.multiply(weights).tocsr()
+    fisher, coupling = (weighted @ bases.T).tocsr(), bases @ weights
+    return _invert_around(positions, intensity, fisher, coupling, weights.sum(), pixel_size)
+
+
+def _invert_around(  # noqa: PLR0917
+    positions: np.ndarray,
+    intensity: np.ndarray,
+    fisher: sparse.csr_matrix,
+    coupling: np.ndarray,
+    background_fisher: float,
+    pixel_size: float,
+) -> np.ndarray:
+    """Errors from the inverse of the part of the Fisher matrix around each column."""
+    tree = spatial.cKDTree(positions)
+    errors = np.empty((len(positions), 2))
+    for atom, around in enumerate(tree.query_ball_point(positions, NEIGHBORHOOD / pixel_size)):
+        order = [atom, *(other for other in around if other != atom)]
+        rows = (np.array(order)[:, None] * 3 + np.arange(3)).ravel()
+        matrix = np.empty((len(rows) + 1, len(rows) + 1))
+        matrix[:-1, :-1] = fisher[rows][:, rows].toarray()
+        matrix[-1, :-1] = matrix[:-1, -1] = coupling[rows]
+        matrix[-1, -1] = background_fisher
+        size = np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+        inverse = np.linalg.pinv(matrix / np.outer(size, size), hermitian=True)
+        errors[atom] = np.sqrt(np.diag(inverse)[:2]) / size[:2] / intensity[atom]
+    return errors
+
+
+def vacancy_bound(
+    expected_full: np.ndarray,
+    expected_vacancy: np.ndarray,
+    vacancy_share: float,
+    *,
+    n_draws: int = 4000,
+    rng: np.random.Generator | int,
+) -> tuple[float, float]:
+    """Sites labelled right by a likelihood-ratio test that knows everything but the label.
+
+    Parameters
+    ----------
+    expected_full : array
+        Counts expected in the pixels around a full site.
+    expected_vacancy : array
+        Counts expected there with a vacancy.
+    vacancy_share : float
+        How many of the sites are vacancies, 0 to 1.
+    n_draws : int
+        Sites of each kind that are drawn.
+    rng : Generator or int
+        Source of the counts.
+
+    Returns
+    -------
+    (float, float)
+        Share of the vacancies, and of the full sites, that are labelled right.
+
+    Examples
+    --------
+    >>> vacancy_bound(np.full(9, 40.0), np.full(9, 10.0), 0.1, rng=0)
+    (1.0, 1.0)
+    """
+    rng = make_rng(rng)
+    full, vacancy = np.ravel(expected_full), np.ravel(expected_vacancy)
+    slope = np.log(vacancy / full)
+    offset = (full - vacancy).sum() + np.log(vacancy_share / (1 - vacancy_share))
+    right_vacancy = rng.poisson(vacancy, (n_draws, vacancy.size)) @ slope + offset > 0
+    right_full = rng.poisson(full, (n_draws, full.size)) @ slope + offset <= 0
+    return float(right_vacancy.mean()), float(right_full.mean())
