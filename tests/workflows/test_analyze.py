@@ -1,34 +1,20 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
 
 import adatom.detect.atoms
 import adatom.networks.model
 from adatom.core.errors import CalibrationError, FileError
 from adatom.core.runs import find_checksum
-from adatom.images.normalize import NormalizeConfig
 from adatom.images.write import write_image
-from adatom.networks.model import ModelCard
 from adatom.workflows.analyze import AnalyzeConfig, analyze_image, choose_folders
-
-CARD = ModelCard(
-    name="fake",
-    labels=("M", "X2", "X1"),
-    widths=(4, 8),
-    pixel_size=0.2,
-    pixel_size_range=(0.05, 0.3),
-    dose_range=(1, 1e6),
-    normalization=NormalizeConfig(),
-)
 
 
 @pytest.fixture
-def truth(monkeypatch, sheet):
+def truth(monkeypatch, sheet, fake_model):
     """A detector that knows the truth: this tests what stands around it."""
     image, atoms = sheet
 
@@ -36,9 +22,8 @@ def truth(monkeypatch, sheet):
         assert frame.dims == ("y", "x")
         return atoms if frame.max() > 0 else atoms.iloc[:0]
 
-    model = SimpleNamespace(card=CARD, network=torch.nn.Linear(1, 1))
     monkeypatch.setattr(adatom.detect.atoms, "find_atoms", find_atoms)
-    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: model)
+    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
     return image, atoms
 
 
