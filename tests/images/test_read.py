@@ -70,7 +70,9 @@ def test_movie_keeps_the_frame_numbers_of_its_file(tmp_path, counts):
 def test_large_movies_stay_lazy(tmp_path, counts, monkeypatch, suffix):
     movie = np.stack([counts, counts + 1, counts + 2])
     path = tmp_path / f"a{suffix}"
-    np.save(path, movie) if suffix == ".npy" else tifffile.imwrite(path, movie)
+    np.save(path, movie) if suffix == ".npy" else tifffile.imwrite(
+        path, movie, photometric="minisblack"
+    )
     monkeypatch.setattr(formats, "LAZY_BYTES", 100)
     monkeypatch.setattr("adatom.images.read.LAZY_BYTES", 100)
     found = read_image(path)

@@ -178,7 +178,10 @@ def open_tiff(path: Path) -> list[Item]:
             if series.nbytes > LAZY_BYTES and series.ndim == 3 and not is_color:
                 values = _lazy_pages(path, number, series)
             else:
-                values = np.squeeze(series.asarray())
+                values = series.asarray()
+                if series.axes.startswith("S"):
+                    values, is_color = np.moveaxis(values, 0, -1), True
+                values = np.squeeze(values)
             name = series.name or f"series {number}"
             items.append(Item(name, values, size, is_color=is_color))
     return items

@@ -124,7 +124,7 @@ def _flatten(values: np.ndarray) -> np.ndarray:
 
 def _clip(values: np.ndarray, n_spreads: float) -> np.ndarray:
     """Cut what lies too many robust standard deviations from the median."""
-    step_y, step_x = (max(1, side // 512) for side in values.shape)
+    step_y, step_x = (max(1, side // 256) for side in values.shape)
     sample = values[::step_y, ::step_x]
     middle = float(np.median(sample))
     spread = 1.48 * float(np.median(np.abs(sample - middle))) or float(np.std(sample))
@@ -343,15 +343,17 @@ def _locate(tiles: np.ndarray, waves: np.ndarray, snr: np.ndarray) -> tuple[np.n
     places = [np.arange(n) - (n - 1) / 2 for n in size]
     offset = np.arange(-1, 2)
     waves = waves.copy()
-    for step in (0.8, 0.6, 0.4, 0.2):
+    for step in (0.8, 0.5, 0.2):
         ky = waves[:, 0, None] + step * offset / size[0]
         kx = waves[:, 1, None] + step * offset / size[1]
         wave_y = np.exp(-2j * np.pi * ky[..., None] * places[0]).astype(np.complex64)
         wave_x = np.exp(-2j * np.pi * kx[..., None] * places[1]).astype(np.complex64)
+        # Real and imaginary part apart keep the image real, which halves the time.
+        parts_y = np.stack([wave_y.real, wave_y.imag]).reshape(-1, size[0])
         power = np.zeros((len(waves), 3, 3))
         for tile in tiles:
-            rows = (wave_y.reshape(-1, size[0]) @ tile).reshape(len(waves), 3, size[1])
-            power += np.abs(rows @ wave_x.transpose(0, 2, 1)) ** 2
+            rows = (parts_y @ tile).reshape(2, len(waves), 3, size[1])
+            power += np.abs((rows[0] + 1j * rows[1]) @ wave_x.transpose(0, 2, 1)) ** 2
         level = np.log(power + 1e-30) / 2
         for axis, line in ((0, level[:, :, 1]), (1, level[:, 1, :])):
             slope = (line[:, 2] - line[:, 0]) / 2
