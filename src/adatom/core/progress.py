@@ -48,7 +48,13 @@ def show_progress(*, quiet: bool = False) -> Iterator[Report]:
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Where stdout goes to a file or a pipe, what is printed must go there and not beside the bar.
+    with progress.Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, in_all, text: bar.update(
             task, completed=done, total=in_all, description=text
