@@ -13,7 +13,7 @@ def run_progress(monkeypatch, stream, **options):
     monkeypatch.setattr(sys, "stderr", stream)
     with show_progress(**options) as report:
         report(1, 2, "a.dm3: finding [atoms]")
-        print("result")
+        sys.stdout.write("result\n")
     return stream.getvalue()
 
 
