@@ -268,7 +268,7 @@ def _shorten(spectrum: _Spectrum, waves: np.ndarray) -> np.ndarray:
     least = 4.5 / min(spectrum.shape)
     power, _ = _measure(spectrum, _three(waves))
     parents = (
-        (np.stack([waves[0] + waves[1], 2 * waves[1] - waves[0]]) / 3, 0.03),
+        (np.stack([waves[0] + waves[1], 2 * waves[1] - waves[0]]) / 3, 0.08),
         (waves / 2, 0.7),
     )
     for parent, least_part in parents:

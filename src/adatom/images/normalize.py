@@ -99,7 +99,7 @@ def _blur_matrices(n_pixels: int, width_px: float) -> tuple[np.ndarray, np.ndarr
     """
     n_blocks = min(n_pixels, math.ceil(4 * n_pixels / width_px))
     edges = np.round(np.linspace(0, n_pixels, n_blocks + 1))
-    sizes = np.diff(edges)
+    sizes: np.ndarray = np.diff(edges)
     pixels = np.arange(n_pixels)
     block = np.searchsorted(edges, pixels, side="right") - 1
     reduce = (block == np.arange(n_blocks)[:, None]) / sizes[:, None]
