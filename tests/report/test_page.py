@@ -42,7 +42,7 @@ def write_run(place, image, atoms, **changes):
             "task": "analyze",
             "started": "2026-01-02T03:04:05+00:00",
             "input": {"name": "a<b>.dm3", "path": "/a<b>.dm3", "item": None, "sha256": "f" * 64},
-            "config": {"model": "haadf-mx2", "item": None},
+            "config": {"model": "haadf-mx2", "material": None, "item": None},
             "seed": None,
             "device": "cpu",
             "model": CARD,
@@ -71,6 +71,7 @@ def test_page_needs_nothing_else_and_tells_all(tmp_path, sheet):
     assert "No warnings." in page
     assert f"{len(atoms):,} columns: " in page
     assert "Bilayers." in page
+    assert "MoS2 (closest of the table), a = 3.160 Å" in page
     first = atoms.iloc[0]
     assert f'cx="{first.x + 0.1:.2f}" cy="{first.y + 0.1:.2f}"' in page
 

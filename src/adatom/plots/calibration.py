@@ -57,6 +57,7 @@ def draw_calibration(
             title=material.name,
             title_fontsize=TEXT_SIZE - 1,
         )
+    ax.locator_params(nbins=5)
     ax.set(xlabel="$k_x$ (1/Å)", ylabel="$k_y$ (1/Å)", xlim=(-edge, edge), ylim=(edge, -edge))
     return ax
 

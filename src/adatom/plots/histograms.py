@@ -111,7 +111,7 @@ def draw_neighbor_distances(
     if len(distances):
         median = float(np.median(distances))
         ax.axvline(median, color=GRAY, lw=1.4, ls="--", label=f"median: {median:.3f} Å")
-        ax.legend(frameon=False, fontsize=TEXT_SIZE - 1)
+        ax.legend(framealpha=0.85, edgecolor="none", fontsize=TEXT_SIZE - 1)
     ax.margins(y=0.35)
     ax.set(xlabel="distance of neighboring columns (Å)", ylabel="pairs")
     return ax

@@ -311,7 +311,7 @@ def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
 
 def _describe_calibration(calibration: "Calibration", image: "xr.DataArray") -> dict[str, Any]:
     material, header = calibration.material, None
-    if "x" in image.coords and "y" in image.coords:
+    if image.attrs.get("pixel_size_source") == "header":
         header = [float(image[name][1] - image[name][0]) for name in ("y", "x")]
     return {
         "pixel_size": calibration.pixel_size,
