@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import dask.array as da
@@ -170,6 +171,33 @@ def test_truncated_files(tmp_path, suffix, part):
     cut.write_bytes(data[: int(part * len(data))])
     with pytest.raises(FileError, match=r"cut"):
         read_image(cut)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz"])
+def test_damaged_bytes_are_one_line_or_an_image(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    whole, damaged = tmp_path / f"whole{suffix}", tmp_path / f"damaged{suffix}"
+    values = rng.integers(0, 255, (16, 16)).astype(np.uint8)
+    if suffix == ".tif":
+        tifffile.imwrite(whole, values)
+    elif suffix == ".png":
+        Image.fromarray(values).save(whole)
+    else:
+        (np.save if suffix == ".npy" else np.savez_compressed)(whole, values)
+    lines = []
+    for _ in range(40):
+        data = bytearray(whole.read_bytes())
+        for place in rng.integers(0, min(len(data), 200), 5):
+            data[place] = rng.integers(0, 256)
+        damaged.write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                read_image(damaged)
+            except (FileError, ImageError) as error:
+                lines.append(str(error))
+    assert lines
+    assert not any("\n" in line for line in lines)
 
 
 def test_places_that_are_no_files(tmp_path):

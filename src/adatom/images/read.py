@@ -2,7 +2,9 @@
 
 import json
 import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ LIBRARY_ERRORS = (
     TypeError,
     AttributeError,
     ArithmeticError,
-    NotImplementedError,
+    RuntimeError,
     MemoryError,
     SyntaxError,
     struct.error,
+    tokenize.TokenError,
+    zlib.error,
     zipfile.BadZipFile,
     json.JSONDecodeError,
     tifffile.TiffFileError,
@@ -172,10 +176,22 @@ def _open_file(path: Path) -> list[Item]:
 
 
 def _open_digital_micrograph(path: Path) -> list[Item]:
+    from rsciio import exceptions
     from rsciio.digitalmicrograph import file_reader
 
+    damages = (
+        exceptions.DM3FileVersionError,
+        exceptions.DM3TagError,
+        exceptions.DM3DataTypeError,
+        exceptions.DM3TagIDError,
+        exceptions.DM3TagTypeError,
+    )
+    try:
+        images = file_reader(path, lazy=path.stat().st_size > LAZY_BYTES)
+    except damages as error:
+        raise ValueError(f"damaged tag {error}") from error
     items, named = [], set()
-    for number, found in enumerate(file_reader(path, lazy=path.stat().st_size > LAZY_BYTES)):
+    for number, found in enumerate(images):
         axes = sorted(found["axes"], key=lambda axis: axis["index_in_array"])
         metadata = found["metadata"]
         title = str(metadata.get("General", {}).get("title", "")) or f"image {number}"
