@@ -108,8 +108,8 @@ class JointFit:
         columns = self.grid.render(self.placement, self.intensity)
         return columns + self.tail + self.background.field(self.nodes)
 
-    def iterate(self, n_steps: int, *, only_intensity: bool = False) -> None:
-        """Take steps of Fisher scoring."""
+    def iterate(self, n_steps: int, *, tolerance: float = 0.03) -> None:
+        """Take steps of Fisher scoring, each solved to a relative tolerance."""
         for _ in range(n_steps):
             model = self.model()
             self.weights = self._weights_of(model)
@@ -117,8 +117,9 @@ class JointFit:
             if self.fisher is None:
                 self.fisher = self.make_fisher()
             gradient = self.grid.project(self.placement, weighted)
-            step, node_step = self.fisher.solve(gradient, self.background.gather(weighted))
-            self._move(step, node_step, self.fisher.blocks, only_intensity)
+            node_gradient = self.background.gather(weighted)
+            step, node_step = self.fisher.solve(gradient, node_gradient, tolerance=tolerance)
+            self._move(step, node_step, self.fisher.blocks)
 
     def make_fisher(self) -> Fisher:
         """Joint Fisher matrix at the present state."""
@@ -171,18 +172,15 @@ class JointFit:
         variance = np.maximum(variance, 1e-12 * (1 + np.abs(model).max()))
         return (self.covered / variance).astype(np.float32)
 
-    def _move(
-        self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray, only_intensity: bool
-    ) -> None:
+    def _move(self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray) -> None:
         spread = 1 / blocks[:, 2, 2] ** 0.5
-        if not only_intensity:
-            # A column fainter than its own noise does not move far.
-            moved = step[:, :2] * (self.intensity / (self.intensity**2 + spread**2))[:, None]
-            limit = STEP_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)
-            furthest = LONGEST_WAY / np.array(self.pixel_sizes)
-            way = self.positions + np.clip(moved, -limit, limit) - self.start
-            self.positions = self.start + np.clip(way, -furthest, furthest)
-            self.placement = self.grid.place(self.positions)
+        # A column fainter than its own noise does not move far.
+        moved = step[:, :2] * (self.intensity / (self.intensity**2 + spread**2))[:, None]
+        limit = STEP_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)
+        furthest = LONGEST_WAY / np.array(self.pixel_sizes)
+        way = self.positions + np.clip(moved, -limit, limit) - self.start
+        self.positions = self.start + np.clip(way, -furthest, furthest)
+        self.placement = self.grid.place(self.positions)
         self.intensity = np.maximum(self.intensity + step[:, 2], 0.02 * spread)
         self.nodes = self.nodes + node_step
 

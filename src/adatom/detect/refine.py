@@ -16,6 +16,7 @@ from adatom.detect.shape import improve_shape, improve_width
 
 FIRST_WIDTH = 0.45
 FEWEST_FOR_SHAPE = 20
+ROUGH = 0.15
 
 
 class RefineConfig(Config):
@@ -155,15 +156,14 @@ def _fit(
     fit = JointFit(
         values, start, sizes, background, make_gaussian_profile(FIRST_WIDTH**2), (0.0, 1.0)
     )
-    fit.iterate(3)
+    fit.iterate(3, tolerance=ROUGH)
     for _ in range(2):
         if not is_counts:
             fit.noise = fit_noise(fit)
         fit.add_columns(find_unlisted(fit))
-        fit.iterate(2)
-    for _ in range(3):
+        fit.iterate(2, tolerance=ROUGH)
         improve_width(fit)
-        fit.iterate(1)
+        fit.iterate(1, tolerance=ROUGH)
     for _ in range(2 if len(start) >= FEWEST_FOR_SHAPE else 0):
         if not is_counts:
             fit.noise = fit_noise(fit)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import linalg, ndimage, sparse
 
 from adatom.detect.columns import PatchGrid
 from adatom.detect.fit import JointFit
@@ -14,13 +14,13 @@ from adatom.detect.profile import (
     make_gaussian_profile,
 )
 
-ORDER = 8
-REACH_WIDTHS = 5.0
+ORDER = 6
+REACH_WIDTHS = 4.8
 FIRST_MISFIT, LEAST_MISFIT, MOST_MISFIT = 0.03, 0.0003, 0.3
 DECAY = 0.85
 TILE = 24.0
-N_TILES = 6
-MOST_PIXELS = 20_000
+N_TILES = 8
+MOST_PIXELS = 8_000
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.12, 1.2
 
 
@@ -100,8 +100,9 @@ def improve_shape(fit: JointFit) -> None:
     """
     n_shapes = (ORDER + 1) * (ORDER + 2) // 2
     normal, right = np.zeros((n_shapes, n_shapes)), np.zeros(n_shapes)
+    residual = (fit.values - fit.model()).astype(np.float32)
     for tile in _choose_tiles(fit):
-        part, part_right = _reduced_normal(fit, tile)
+        part, part_right = _reduced_normal(fit, tile, residual)
         normal += part
         right += part_right
     before = fit.change if fit.change is not None else np.zeros(n_shapes)
@@ -147,69 +148,67 @@ def _choose_tiles(fit: JointFit) -> list[tuple[slice, slice]]:
     return [(slice(y, y + side[0]), slice(x, x + side[1])) for y, x in corners.tolist()]
 
 
-def _reduced_normal(fit: JointFit, tile: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+def _reduced_normal(
+    fit: JointFit, tile: tuple[slice, slice], residual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Normal equations of the shapelets in a tile, the columns and the background eliminated."""
-    weight = fit.weights[tile].ravel().astype(float)
-    residual = (fit.values[tile] - fit.model()[tile]).ravel()
-    pixels = np.full(fit.values.shape, -1)
-    pixels[tile] = np.arange(weight.size).reshape(fit.weights[tile].shape)
-    shapes = _shapelet_images(fit, tile, pixels)
-    weighted = shapes * weight
-    columns = _column_images(fit, pixels, weight.size)
+    weight = fit.weights[tile].ravel()
+    explained = np.vstack([_shapelet_images(fit, tile), residual[tile].reshape(1, -1)])
+    weighted = explained * weight
+    columns = _column_images(fit, tile)
     scaled = columns.multiply(weight).tocsr()
-    own = (scaled @ columns.T).toarray()
+    own = (scaled @ columns.T).toarray().astype(float)
     size = np.diag(own)
     own += np.diag(1e-5 * size + 1e-4 * np.median(size) + 1e-30)
-    cross = scaled @ np.column_stack([shapes.T, residual])
-    solved = np.linalg.solve(own, cross)
-    normal = weighted @ shapes.T - cross[:, :-1].T @ solved[:, :-1]
-    right = weighted @ residual - cross[:, :-1].T @ solved[:, -1]
-    return normal, right
+    cross = (scaled @ explained.T).astype(float)
+    full = (weighted @ explained.T).astype(float)
+    reduced = full - cross.T @ linalg.solve(own, cross, assume_a="pos")
+    return reduced[:-1, :-1], reduced[:-1, -1]
 
 
-def _column_images(fit: JointFit, pixels: np.ndarray, n_pixels: int) -> sparse.csr_matrix:
+def _column_images(fit: JointFit, tile: tuple[slice, slice]) -> sparse.csr_matrix:
     """Bases of all columns that reach a tile, and the background, one a row, (3 n + 1, pixels)."""
     grid = fit.grid
-    number = np.full(grid.padded_shape, -1)
-    number[grid.inner] = pixels
-    hits = number.ravel()[fit.placement.index]
-    reached = np.nonzero((hits >= 0).any(axis=1))[0]
-    atom, place = np.nonzero(hits[reached] >= 0)
-    values = fit.placement.basis[reached[atom], :, place]
+    reached = _reaching(fit, tile, fit.profile.sigma * 3.3)
+    number = np.full(grid.padded_shape, -1, np.int32)
+    shape = tuple(part.stop - part.start for part in tile)
+    n_pixels = shape[0] * shape[1]
+    number[grid.inner][tile] = np.arange(n_pixels, dtype=np.int32).reshape(shape)
+    hits = number.ravel()[fit.placement.index[reached]]
+    basis = fit.placement.basis[reached]
+    atom, place = np.nonzero(hits >= 0)
     rows = atom[:, None] * 3 + np.arange(3)
-    target = np.broadcast_to(hits[reached[atom], place][:, None], rows.shape)
-    shape = (3 * len(reached), n_pixels)
-    bases = sparse.csr_matrix((values.ravel(), (rows.ravel(), target.ravel())), shape=shape)
-    return sparse.vstack([bases, sparse.csr_matrix(np.ones((1, n_pixels)))], format="csr")
+    target = np.broadcast_to(hits[atom, place][:, None], rows.shape)
+    values = basis[atom, :, place]
+    bases = sparse.csr_matrix(
+        (values.ravel(), (rows.ravel(), target.ravel())), shape=(3 * len(reached), n_pixels)
+    )
+    ones = sparse.csr_matrix(np.ones((1, n_pixels), np.float32))
+    return sparse.vstack([bases, ones], format="csr")
 
 
-def _shapelet_images(fit: JointFit, tile: tuple[slice, slice], pixels: np.ndarray) -> np.ndarray:
+def _shapelet_images(fit: JointFit, tile: tuple[slice, slice]) -> np.ndarray:
     """Image of every shapelet of all columns together, (K, pixels of the tile)."""
-    sigma, sizes = fit.gaussian.sigma, np.array(fit.pixel_sizes)
-    reach = REACH_WIDTHS * sigma
-    low = np.array([part.start for part in tile]) - reach / sizes
-    high = np.array([part.stop for part in tile]) + reach / sizes
-    near = ((fit.positions >= low) & (fit.positions <= high)).all(axis=1)
-    positions, intensity = fit.positions[near], fit.intensity[near] * float(sizes.prod())
-    half = np.ceil(reach / sizes).astype(int)
-    centers = np.rint(positions).astype(int)
-    steps = [np.arange(-n, n + 1) for n in half]
-    rows = centers[:, :1] + steps[0]
-    columns = centers[:, 1:] + steps[1]
-    along_y = _hermite((rows - positions[:, :1]) * sizes[0] / sigma) * intensity[:, None]
-    along_x = _hermite((columns - positions[:, 1:]) * sizes[1] / sigma)
-    padded = np.full(np.array(pixels.shape) + 2, -1)
-    padded[1:-1, 1:-1] = pixels
-    rows = np.clip(rows + 1, 0, padded.shape[0] - 1)
-    columns = np.clip(columns + 1, 0, padded.shape[1] - 1)
-    n_pixels = int(pixels.max()) + 1
-    target = padded[rows[:, :, None], columns[:, None, :]]
-    target = np.where(target < 0, n_pixels, target).ravel()
-    images = []
-    for order_y, order_x in _orders():
-        values = along_y[order_y][:, :, None] * along_x[order_x][:, None, :]
-        images.append(np.bincount(target, weights=values.ravel(), minlength=n_pixels + 1)[:-1])
-    return np.stack(images)
+    sigma, sizes = fit.gaussian.sigma, fit.pixel_sizes
+    reached = _reaching(fit, tile, REACH_WIDTHS * sigma)
+    positions = fit.positions[reached]
+    functions = []
+    for axis, part in enumerate(tile):
+        pixels = np.arange(part.start, part.stop)
+        offsets = (pixels[:, None] - positions[:, axis]) * sizes[axis] / sigma
+        functions.append(_hermite(offsets.astype(np.float32)))
+    along_y, along_x = functions
+    along_y *= (fit.intensity[reached] * (sizes[0] * sizes[1])).astype(np.float32)
+    # A shapelet is a product of functions of y and of x: its image is a matrix product.
+    return np.stack([(along_y[y] @ along_x[x].T).ravel() for y, x in _orders()])
+
+
+def _reaching(fit: JointFit, tile: tuple[slice, slice], reach: float) -> np.ndarray:
+    """Numbers of the columns that are at most `reach` (Å) outside a tile."""
+    margin = reach / np.array(fit.pixel_sizes)
+    low = np.array([part.start for part in tile]) - margin
+    high = np.array([part.stop for part in tile]) + margin
+    return np.nonzero(((fit.positions >= low) & (fit.positions <= high)).all(axis=1))[0]
 
 
 def _orders() -> list[tuple[int, int]]:
