@@ -17,6 +17,8 @@ from adatom.detect.shape import improve_shape, improve_width
 FIRST_WIDTH = 0.45
 FEWEST_FOR_SHAPE = 20
 ROUGH = 0.15
+MOST_SHAPES = 3
+SETTLED = 0.006
 
 
 class RefineConfig(Config):
@@ -164,12 +166,20 @@ def _fit(
         fit.iterate(2, tolerance=ROUGH)
         improve_width(fit)
         fit.iterate(1, tolerance=ROUGH)
-    for _ in range(2 if len(start) >= FEWEST_FOR_SHAPE else 0):
+    _fit_shape(fit, is_counts)
+    return fit
+
+
+def _fit_shape(fit: JointFit, is_counts: bool) -> None:
+    """Estimate the shape and fit the columns with it, in turn, until the shape stays."""
+    for _ in range(MOST_SHAPES if len(fit.start) >= FEWEST_FOR_SHAPE else 0):
         if not is_counts:
             fit.noise = fit_noise(fit)
-        improve_shape(fit)
-        fit.iterate(2)
-    return fit
+        change = improve_shape(fit)
+        fit.iterate(1, tolerance=ROUGH)
+        if change < SETTLED:
+            break
+    fit.iterate(2)
 
 
 def _collect(

@@ -14,10 +14,10 @@ from adatom.detect.profile import (
     make_gaussian_profile,
 )
 
-ORDER = 6
+ORDER = 8
 REACH_WIDTHS = 4.8
 FIRST_MISFIT, LEAST_MISFIT, MOST_MISFIT = 0.03, 0.0003, 0.3
-DECAY = 0.85
+DECAY = 0.7
 TILE = 24.0
 N_TILES = 8
 MOST_PIXELS = 8_000
@@ -81,7 +81,7 @@ def improve_width(fit: JointFit) -> None:
     fit.gaussian = profile
 
 
-def improve_shape(fit: JointFit) -> None:
+def improve_shape(fit: JointFit) -> float:
     """Give the columns a profile that describes them better, whatever its form.
 
     What the fit leaves is explained by shapelets (Gauss-Hermite functions) that all columns share,
@@ -93,6 +93,11 @@ def improve_shape(fit: JointFit) -> None:
     ----------
     fit : JointFit
         Columns fitted with the present profile; changed in place.
+
+    Returns
+    -------
+    float
+        Root mean square change of the profile's core, relative to its peak.
 
     Notes
     -----
@@ -112,6 +117,7 @@ def improve_shape(fit: JointFit) -> None:
     profile, integral = _add(fit.gaussian, fit.change)
     fit.change_profile(profile, scale=integral / fit.integral)
     fit.integral = integral
+    return float(np.sqrt(np.sum((fit.change - before) ** 2) / np.pi)) / float(peak)
 
 
 def _shrink(normal: np.ndarray, right: np.ndarray, peak: float) -> np.ndarray:
