@@ -138,6 +138,21 @@ def test_asymmetric_columns_without_bias():
     assert np.abs((means[0] - means[1]) / 2).max() < 0.01
 
 
+def test_known_profile():
+    axis = (np.arange(61) - 30) * 0.1
+    y, x = axis[:, None], axis
+    values = np.exp(-(y**2 + x**2) / (2 * 0.4**2))
+    values += 0.3 * np.exp(-((y - 0.4) ** 2 + x**2) / (2 * 0.4**2))
+    profile = make_profile(values, 0.1)
+    counts, start, truth, inner, kind, _ = make_case(1000, seed=11, profile=profile)
+    refined = refine_positions(counts, start, PIXEL, is_counts=True, profile=profile)
+    assert refined.profile is profile
+    errors = (refined.positions - truth)[inner] * PIXEL
+    # Nothing is estimated that the shift of all columns could hide behind.
+    for label in (0, 1):
+        assert np.abs(errors[kind[inner] == label].mean(axis=0)).max() < 0.003
+
+
 def test_unlisted_columns_do_not_pull():
     counts, start, truth, inner, kind, _ = make_case(1000, seed=6)
     dropped = np.zeros(len(start), bool)
@@ -208,5 +223,7 @@ def test_columns_at_the_rim_and_constant_image():
 def test_refuses_bad_images():
     with pytest.raises(ImageError, match="must be finite"):
         refine_positions(np.full((9, 9), np.nan), np.ones((1, 2)), 0.2, is_counts=True)
+    with pytest.raises(ImageError, match="inside the image"):
+        refine_positions(np.ones((9, 9)), np.array([[2.0, 40.0]]), 0.2, is_counts=True)
     with pytest.raises(ImageError, match="one image"):
         refine_positions(np.zeros((2, 9, 9)), np.ones((1, 2)), 0.2, is_counts=True)

@@ -173,7 +173,8 @@ class JointFit:
         return (self.covered / variance).astype(np.float32)
 
     def _move(self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray) -> None:
-        spread = 1 / blocks[:, 2, 2] ** 0.5
+        information = blocks[:, 2, 2]
+        spread = 1 / np.sqrt(np.maximum(information, 1e-6 * information.max() + 1e-30))
         # A column fainter than its own noise does not move far.
         moved = step[:, :2] * (self.intensity / (self.intensity**2 + spread**2))[:, None]
         limit = STEP_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)

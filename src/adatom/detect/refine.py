@@ -16,6 +16,7 @@ from adatom.detect.shape import improve_shape, improve_width
 
 FIRST_WIDTH = 0.45
 FEWEST_FOR_SHAPE = 20
+RIM = 1.5
 ROUGH = 0.15
 MOST_SHAPES = 3
 SETTLED = 0.006
@@ -78,6 +79,7 @@ def refine_positions(
     pixel_size: float | tuple[float, float],
     *,
     is_counts: bool,
+    profile: Profile | None = None,
     config: RefineConfig | None = None,
 ) -> Refined:
     """Fit all columns of an image jointly by maximum likelihood.
@@ -93,6 +95,8 @@ def refine_positions(
     is_counts : bool
         Whether the values are counts of electrons (Poisson noise); else the noise is found from
         the image.
+    profile : Profile, optional
+        Shape of a column, such as the probe's; without it, it is estimated from all columns.
     config : RefineConfig, optional
         How the columns are fitted.
 
@@ -104,30 +108,41 @@ def refine_positions(
     Raises
     ------
     ImageError
-        If the image is not two-dimensional or has values that are not finite.
+        If the image is not two-dimensional, has values that are not finite, or does not hold all
+        positions.
     """
     config = config or RefineConfig()
-    values, positions = _check(values, positions)
+    sizes = np.broadcast_to(np.asarray(pixel_size, float), 2)
+    values, positions = _check(values, positions, RIM / sizes)
     if len(positions) == 0:
         return _find_nothing()
-    sizes = np.broadcast_to(np.asarray(pixel_size, float), 2)
     bins = np.maximum(1, (config.max_pixel_size / sizes + 1e-6).astype(int))
     bins = np.minimum(bins, values.shape)
     binned = bin_image(values, (int(bins[0]), int(bins[1]))) / (1 if is_counts else bins.prod())
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
-    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, config)
+    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, profile, config)
     return _collect(fit, len(positions), bins, is_counts, config)
 
 
-def _check(values: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check(
+    values: np.ndarray, positions: np.ndarray, rim: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(values, float)
     if values.ndim != 2 or values.size == 0:
         raise ImageError(f"values: must be one image (H, W) (got shape {values.shape})")
     if not np.isfinite(values).all():
         n_bad = int((~np.isfinite(values)).sum())
         raise ImageError(f"values: must be finite (got {n_bad} that are not)")
-    return values, np.asarray(positions, float).reshape(-1, 2)
+    positions = np.asarray(positions, float).reshape(-1, 2)
+    inside = (positions > -rim) & (positions < np.array(values.shape) - 1 + rim)
+    if not inside.all():
+        wrong = positions[~inside.all(axis=1)][0].tolist()
+        raise ImageError(
+            f"positions: must lie inside the image of {values.shape[0]} × {values.shape[1]} pixels"
+            f" (got {wrong})"
+        )
+    return values, positions
 
 
 def _find_nothing() -> Refined:
@@ -146,27 +161,32 @@ def _find_nothing() -> Refined:
     )
 
 
-def _fit(
+def _fit(  # noqa: PLR0917
     values: np.ndarray,
     start: np.ndarray,
     sizes: tuple[float, float],
     is_counts: bool,
+    profile: Profile | None,
     config: RefineConfig,
 ) -> JointFit:
     spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
     background = make_background(values.shape, spacing)
-    fit = JointFit(
-        values, start, sizes, background, make_gaussian_profile(FIRST_WIDTH**2), (0.0, 1.0)
-    )
+    first = profile or make_gaussian_profile(FIRST_WIDTH**2)
+    fit = JointFit(values, start, sizes, background, first, (0.0, 1.0))
     fit.iterate(3, tolerance=ROUGH)
     for _ in range(2):
         if not is_counts:
             fit.noise = fit_noise(fit)
         fit.add_columns(find_unlisted(fit))
         fit.iterate(2, tolerance=ROUGH)
-        improve_width(fit)
+        if profile is None:
+            improve_width(fit)
         fit.iterate(1, tolerance=ROUGH)
-    _fit_shape(fit, is_counts)
+    if profile is None:
+        _fit_shape(fit, is_counts)
+    elif not is_counts:
+        fit.noise = fit_noise(fit)
+    fit.iterate(2)
     return fit
 
 
@@ -179,7 +199,6 @@ def _fit_shape(fit: JointFit, is_counts: bool) -> None:
         fit.iterate(1, tolerance=ROUGH)
         if change < SETTLED:
             break
-    fit.iterate(2)
 
 
 def _collect(
