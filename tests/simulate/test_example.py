@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 from scipy.ndimage import map_coordinates
 
 from adatom.core.errors import ConfigError, FileError
+from adatom.images import pixel_size
+from adatom.images.read import read_image
 from adatom.simulate.dataset import simulate_dataset
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import Recipe, load_recipe
@@ -60,9 +61,11 @@ def test_same_seed_same_bits_and_shipped_recipe_is_varied():
 def test_dataset_is_whole_and_repeats_bit_for_bit(tmp_path):
     small = PLAIN.model_copy(update={"dataset": PLAIN.dataset.model_copy(update={"size": 12.0})})
     folders = [simulate_dataset(small, tmp_path / name, 3, seed=9) for name in ("a", "b")]
-    images = [zarr.open_group(folder / "images.zarr", mode="r") for folder in folders]
-    for name in ("000000", "000001", "000002"):
-        np.testing.assert_array_equal(images[0][name][:], images[1][name][:])
+    for name in ("000000.zarr", "000001.zarr", "000002.zarr"):
+        first, second = (read_image(folder / "images" / name) for folder in folders)
+        np.testing.assert_array_equal(first.values, second.values)
+        assert first.attrs["units"] == "electrons"
+        assert pixel_size(first) == pytest.approx((0.2, 0.2))
     truths = [pd.read_parquet(folder / "truth.parquet") for folder in folders]
     pd.testing.assert_frame_equal(*truths)
     assert set(truths[0]["image"]) == {0, 1, 2}

@@ -68,7 +68,8 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     if not all(card.pixel_size_range[0] <= s <= card.pixel_size_range[1] for s in size):
         low, high = card.pixel_size_range
         raise ImageError(
-            f"image: pixel size must be {low:g} to {high:g} Å for {card.name} (got {size[0]:.4g} × {size[1]:.4g} Å)"
+            f"image: pixel size must be {low:g} to {high:g} Å for {card.name} "
+            f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
     values = np.asarray(image.values, np.float32)
     resampled = resample_image(values, size, card.pixel_size)

@@ -209,7 +209,7 @@ def score_candidates(
         ]
     top = label_scores.max(axis=1)
     curve = measure_reliability(top[kept], (best == candidates.truth)[kept])
-    figures["calibration_error"] = float(
-        np.average(np.abs(curve[:, 0] - curve[:, 1]), weights=curve[:, 2])
-    )
+    if len(curve):
+        misfit = np.abs(curve[:, 0] - curve[:, 1])
+        figures["calibration_error"] = float(np.average(misfit, weights=curve[:, 2]))
     return {name: round(value, 5) for name, value in figures.items()}

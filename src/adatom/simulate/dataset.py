@@ -1,4 +1,4 @@
-"""A data set on disk: images in zarr, truth in Parquet, the recipe beside them."""
+"""A data set on disk: images as zarr, truth as Parquet, the recipe beside them."""
 
 import os
 import shutil
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import zarr
 
 from adatom.core.errors import FileError
 from adatom.core.random import make_child_rng
+from adatom.images.write import write_image
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import Recipe
 
@@ -32,8 +32,8 @@ def simulate_dataset(
     recipe : Recipe
         What to simulate.
     folder : str or Path
-        New folder: `images.zarr` (one array per image, [y, x], with its pixel size),
-        `truth.parquet` (image, x, y in Å, label, intensity) and `recipe.json`.
+        New folder: `images/NUMBER.zarr`, each of which `read_image` reads; `truth.parquet` (image,
+        x, y in Å, label, intensity) and `recipe.json`.
     n_images : int
         How many images.
     seed : int
@@ -57,15 +57,11 @@ def simulate_dataset(
     beside = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        group = zarr.open_group(beside / "images.zarr", mode="w")
+        (beside / "images").mkdir(parents=True)
         tables = []
         for index in range(n_images):
             example = simulate_example(recipe, make_child_rng(seed, DATASET, index))
-            array = group.create_array(f"{index:06d}", data=example.image)
-            array.attrs.update(
-                pixel_size=example.pixel_size, unit="angstrom", is_counts=example.is_counts
-            )
+            write_image(example.to_image(), beside / "images" / f"{index:06d}.zarr")
             tables.append(example.truth.assign(image=index))
             if report:
                 report(index + 1, n_images, "images")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from ase import Atoms
 from scipy.ndimage import gaussian_filter, zoom
 
@@ -59,6 +60,15 @@ class Example:
     truth: pd.DataFrame
     pixel_size: float
     is_counts: bool
+
+    def to_image(self) -> xr.DataArray:
+        """The image with its coordinates in Å, as `read_image` would give it."""
+        coords = {
+            name: (name, np.arange(n) * self.pixel_size, {"units": "angstrom"})
+            for name, n in zip(("y", "x"), self.image.shape, strict=True)
+        }
+        attrs = {"modality": "HAADF", "units": "electrons" if self.is_counts else "arbitrary"}
+        return xr.DataArray(self.image, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
 def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:

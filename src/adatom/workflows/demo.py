@@ -65,26 +65,17 @@ def run_demo(
 
 
 def _simulate(out: Path, config: DemoConfig) -> tuple[Path, "pd.DataFrame"]:
-    import numpy as np
-    import xarray as xr
-
     from adatom.images.write import write_image
     from adatom.simulate.example import simulate_example
     from adatom.simulate.recipe import load_recipe
 
     example = simulate_example(load_recipe(config.recipe), config.seed)
-    places = {
-        name: (name, np.arange(n) * example.pixel_size, {"units": "angstrom"})
-        for name, n in zip(("y", "x"), example.image.shape, strict=True)
-    }
-    image = xr.DataArray(example.image, dims=("y", "x"), coords=places)
-    image.attrs = {"modality": "HAADF", "units": "electrons" if example.is_counts else "a.u."}
     try:
         out.mkdir(parents=True, exist_ok=True)
         example.truth.to_csv(out / "truth.csv", index=False, float_format="%.5g")
     except OSError as error:
         raise FileError(f"{out}: cannot be written ({error.strerror})") from error
-    write_image(image, out / IMAGE_NAME)
+    write_image(example.to_image(), out / IMAGE_NAME)
     return out / IMAGE_NAME, example.truth
 
 
