@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
@@ -121,8 +122,10 @@ def refine_positions(
     binned = bin_image(values, (int(bins[0]), int(bins[1]))) / (1 if is_counts else bins.prod())
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
-    fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, profile, config)
-    return _collect(fit, len(positions), bins, is_counts, config)
+    # Many small matrices: BLAS threads that wait for each other cost far more than they save.
+    with threadpool_limits(1, user_api="blas"):
+        fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, profile, config)
+        return _collect(fit, len(positions), bins, is_counts, config)
 
 
 def _check(
