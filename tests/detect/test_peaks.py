@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from adatom.core.errors import ModelError
 from adatom.detect.peaks import find_peaks
-from adatom.detect.scores import adapt_shares, calibrate_scores
+from adatom.detect.scores import (
+    adapt_shares,
+    calibrate_column,
+    calibrate_labels,
+    measure_evidence,
+)
 from adatom.networks.model import Calibration
 
 
@@ -35,19 +41,41 @@ def test_close_and_weak_candidates_are_dropped_and_nothing_gives_nothing():
     empty[0] = 1
     nothing = find_peaks(empty, 0.2, threshold=0.3, min_distance=0.9)
     assert nothing.positions.shape == (0, 2)
-    labels, none = calibrate_scores(nothing.column, nothing.shares, Calibration(prior=(0.5, 0.5)))
-    assert labels.shape == (0, 2)
-    assert none.shape == (0,)
+    evidence = measure_evidence(nothing.shares, np.empty(0), np.empty(0), [[0], [1]])
+    card = Calibration(weights=((1.0,) * 8,) * 2, offsets=(0.0, 0.0), prior=(0.5, 0.5))
+    assert calibrate_labels(evidence, np.empty(0), card).shape == (0, 2)
 
 
 def test_scores_sum_to_one_and_follow_the_calibration():
     column, shares = np.array([0.9, 0.6]), np.array([[0.7, 0.3], [0.2, 0.8]])
-    labels, none = calibrate_scores(
-        column, shares, Calibration(column_slope=2.0, column_offset=-0.5)
+    card = Calibration(
+        column_slope=2.0,
+        column_offset=-0.5,
+        weights=((1.0, 0.0), (0.0, 1.0)),
+        offsets=(0.0, 0.0),
+        prior=(0.5, 0.5),
     )
-    np.testing.assert_allclose(labels.sum(axis=1) + none, 1)
-    np.testing.assert_allclose(1 - none, expit(2 * logit(column) - 0.5))
-    np.testing.assert_allclose(labels[0] / labels[0].sum(), shares[0])
+    is_column = calibrate_column(column, card)
+    np.testing.assert_allclose(is_column, expit(2 * logit(column) - 0.5))
+    labels = calibrate_labels(np.log(shares), is_column, card)
+    np.testing.assert_allclose(labels.sum(axis=1), is_column)
+    with pytest.raises(ModelError, match="no calibration"):
+        calibrate_labels(np.log(shares), is_column, Calibration())
+
+
+def test_brightness_tells_half_columns_from_whole_ones_by_the_likelihood_ratio():
+    rng = np.random.default_rng(0)
+    whole, error = rng.normal(100, 5, 400), np.full(420, 5.0)
+    intensity = np.concatenate([whole, rng.normal(50, 5, 20)])
+    shares = np.tile([0.1, 0.45, 0.45], (420, 1))
+    evidence = measure_evidence(shares, intensity, error, [[0], [1, 2]])
+    ratio = evidence[:, 3 + 3]
+    assert (ratio[:400] < 0).mean() > 0.99
+    assert (ratio[400:] > 0).mean() > 0.99
+    expected = ((intensity - 100) ** 2 - (intensity - 50) ** 2) / (2 * 25)
+    middle = np.abs(expected) < 12
+    np.testing.assert_allclose(ratio[middle], expected[middle], atol=3)
+    assert not evidence[:, 3:6].any()  # nothing belongs to the other family
 
 
 @pytest.mark.parametrize("share", [0.01, 0.04, 0.3])

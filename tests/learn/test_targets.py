@@ -82,7 +82,7 @@ def test_calibration_undoes_a_known_distortion():
     sharp = 1 / (1 + np.exp(-2 * shares_logit))  # overconfident by a factor of two
     candidates = Candidates(
         1 / (1 + np.exp(-2 * true_logit - 0.4)),
-        np.column_stack([sharp, 1 - sharp]),
+        np.log(np.column_stack([sharp, 1 - sharp])),
         np.where(is_column, np.where(is_first, 0, 1), -1),
         np.zeros(n, int),
         np.zeros((1, 2), int),
@@ -90,7 +90,10 @@ def test_calibration_undoes_a_known_distortion():
     found = fit_calibration(candidates)
     assert found.column_slope == pytest.approx(0.5, abs=0.04)
     assert found.column_offset == pytest.approx(-0.2, abs=0.08)
-    assert found.temperature == pytest.approx(2, abs=0.15)
+    # what counts is the difference of the two rows, for a change of one log share against the other
+    weights = np.array(found.weights)
+    slope = (weights[0] - weights[1]) @ np.array([0.5, -0.5])
+    assert slope == pytest.approx(0.5, abs=0.05)
 
 
 def test_reliability_of_true_probabilities_is_the_diagonal():

@@ -11,7 +11,7 @@ from adatom.core.tables import make_atoms, score_columns
 from adatom.detect.peaks import find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, refine_positions
-from adatom.detect.scores import calibrate_scores
+from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
 from adatom.images import pixel_size
 from adatom.images.normalize import normalize_image
 from adatom.images.resample import resample_image
@@ -78,13 +78,16 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     peaks = find_peaks(
         probabilities, card.pixel_size, threshold=card.threshold, min_distance=card.min_distance
     )
-    label_scores, none_score = calibrate_scores(peaks.column, peaks.shares, card.calibration)
-    kept = 1 - none_score >= config.threshold
-    label_scores, none_score = label_scores[kept], none_score[kept]
+    is_column = calibrate_column(peaks.column, card.calibration)
+    kept = is_column >= config.threshold
+    is_column, shares = is_column[kept], peaks.shares[kept]
     start = peaks.positions[kept] * card.pixel_size / np.array(size)
     refined = refine_positions(
         values, start, size, is_counts=is_counted(image), config=config.refine
     )
+    families = [[card.labels.index(label) for label in family] for family in card.families]
+    evidence = measure_evidence(shares, refined.intensity, refined.intensity_err, families)
+    label_scores = calibrate_labels(evidence, is_column, card.calibration)
     best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
     columns = {
         "x": float(image.x[0]) + refined.positions[:, 1] * size[1],
@@ -92,7 +95,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         "label": np.array(card.labels)[best],
         "score": label_scores[np.arange(len(best)), best],
         **dict(zip(score_columns(card.labels), label_scores.T, strict=True)),
-        "score_none": none_score,
+        "score_none": 1 - is_column,
         "x_err": refined.errors[:, 1] * size[1],
         "y_err": refined.errors[:, 0] * size[0],
         "intensity": refined.intensity,

@@ -1,44 +1,94 @@
 """From network outputs to scores that mean what they say, with the image's own label shares."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import expit, logit, softmax
 
+from adatom.core.errors import ModelError
 from adatom.networks.model import Calibration
 
 _SMALLEST = 1e-6
+_FEWEST_OF_FAMILY = 8
+_LEAST_SPREAD = 0.02
 _PSEUDO_COUNT = 20.0  # columns that the training shares count for against those of the image
 
 
-def calibrate_scores(
-    column: np.ndarray, shares: np.ndarray, calibration: Calibration
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of every label and of none.
+def measure_evidence(
+    shares: np.ndarray,
+    intensity: np.ndarray,
+    intensity_err: np.ndarray,
+    families: Sequence[Sequence[int]],
+) -> np.ndarray:
+    """What is known of the label of each column: the network's shares, and its brightness.
 
     Parameters
     ----------
-    column : (N,) array
-        Raw probability of any column.
     shares : (N, n_labels) array
         Raw shares of the labels.
-    calibration : Calibration
-        What held-out simulation says of the raw values.
+    intensity, intensity_err : (N,) arrays
+        Fitted intensity and its error.
+    families : sequence of sequence of int
+        Labels that share a site: brightness is compared inside a family only.
 
     Returns
     -------
-    label_scores : (N, n_labels) array
-        Score of each label.
-    none_score : (N,) array
-        Score of there being no column; each row sums to 1 with it.
+    (N, n_labels + 3 * n_families) array
+        Log shares; then for each family the logarithm of the likelihood ratio of half the usual
+        brightness against the usual one, and how far, squared, a column is too bright and too dim
+        for its family, in standard deviations. Zero for the columns of other families.
     """
+    features = [np.log(np.maximum(shares, _SMALLEST))]
+    belongs = np.column_stack([shares[:, list(family)].sum(axis=1) for family in families])
+    family_of = belongs.argmax(axis=1)
+    for index in range(len(families)):
+        rows = family_of == index
+        columns = np.zeros((len(shares), 3))
+        if rows.sum() >= _FEWEST_OF_FAMILY:
+            usual = max(float(np.median(intensity[rows])), 1e-30)
+            ratio, error = intensity[rows] / usual, intensity_err[rows] / usual
+            spread = 1.4826 * np.median(np.abs(ratio - 1))
+            variance = np.maximum(error**2, max(float(spread), _LEAST_SPREAD) ** 2)
+            excess = (ratio - 1) / np.sqrt(variance)
+            columns[rows, 0] = np.clip((0.75 - ratio) * 0.5 / variance, -15, 15)
+            columns[rows, 1] = np.clip(excess, 0, 7) ** 2
+            columns[rows, 2] = np.clip(excess, -7, 0) ** 2
+        features.append(columns)
+    return np.concatenate(features, axis=1)
+
+
+def calibrate_column(column: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Calibrated score of there being any column, (N,), from the raw one."""
     raw = logit(np.clip(column, _SMALLEST, 1 - _SMALLEST))
-    is_column = expit(calibration.column_slope * raw + calibration.column_offset)
-    offsets = np.array(calibration.offsets or np.zeros(shares.shape[1]))
-    given = softmax(
-        np.log(np.maximum(shares, _SMALLEST)) / calibration.temperature + offsets, axis=1
-    )
-    if calibration.prior and len(given):
+    return expit(calibration.column_slope * raw + calibration.column_offset)
+
+
+def calibrate_labels(
+    evidence: np.ndarray, is_column: np.ndarray, calibration: Calibration
+) -> np.ndarray:
+    """Scores of the labels.
+
+    Parameters
+    ----------
+    evidence : (N, n_features) array
+        What `measure_evidence` gives.
+    is_column : (N,) array
+        Calibrated score of there being any column.
+    calibration : Calibration
+        What held-out simulation says of the evidence.
+
+    Returns
+    -------
+    (N, n_labels) array
+        Score of each label; a row sums to `is_column`.
+    """
+    if not calibration.weights:
+        raise ModelError("model: its card holds no calibration of the labels")
+    weights, offsets = np.array(calibration.weights), np.array(calibration.offsets)
+    given = softmax(evidence @ weights.T + offsets, axis=1)
+    if len(given):
         given = adapt_shares(given, np.array(calibration.prior), is_column)
-    return given * is_column[:, None], 1 - is_column
+    return given * is_column[:, None]
 
 
 def adapt_shares(given: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from adatom.detect.scores import calibrate_scores
+import numpy as np
+
+from adatom.detect.scores import calibrate_column, calibrate_labels
 from adatom.learn.evaluate import collect_candidates, fit_calibration, score_candidates
 from adatom.learn.fit import Report, train_model
 from adatom.learn.samples import CALIBRATION
@@ -95,13 +97,14 @@ def evaluate_model(
         `sites_f1`, `<label>_f1`, `calibration_error`.
     """
     candidates = collect_candidates(model, recipe, n_images, split=_TEST, report=report)
-    label_scores, none_score = candidates.shares.copy(), candidates.column.copy()
+    is_column = calibrate_column(candidates.column, model.card.calibration)
+    label_scores = np.zeros((len(is_column), len(model.card.labels)))
     for image in range(n_images):
-        rows = candidates.image == image
-        label_scores[rows], none_score[rows] = calibrate_scores(
-            candidates.column[rows], candidates.shares[rows], model.card.calibration
+        rows = (candidates.image == image) & (is_column >= 0.5)
+        label_scores[rows] = calibrate_labels(
+            candidates.evidence[rows], is_column[rows], model.card.calibration
         )
-    return score_candidates(candidates, label_scores, none_score, model.card.labels)
+    return score_candidates(candidates, label_scores, is_column, model.card.labels)
 
 
 def _describe(recipe: Recipe) -> dict[str, object]:

@@ -8,8 +8,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logit
 
 from adatom.core.random import make_child_rng
-from adatom.detect.peaks import find_peaks
+from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
+from adatom.detect.refine import refine_positions
+from adatom.detect.scores import measure_evidence
 from adatom.images.normalize import normalize_image
 from adatom.images.resample import resample_image
 from adatom.learn.samples import CALIBRATION
@@ -29,8 +31,8 @@ class Candidates:
     ----------
     column : (N,) array
         Raw probability of any column.
-    shares : (N, n_labels) array
-        Raw shares of the labels.
+    evidence : (N, n_features) array
+        What is known of the label, from `measure_evidence`.
     truth : (N,) int array
         Label of the column that is there, or -1 where there is none.
     image : (N,) int array
@@ -40,7 +42,7 @@ class Candidates:
     """
 
     column: np.ndarray
-    shares: np.ndarray
+    evidence: np.ndarray
     truth: np.ndarray
     image: np.ndarray
     true_counts: np.ndarray
@@ -81,28 +83,38 @@ def collect_candidates(
     labels = np.array(model.card.labels)
     for index in range(n_images):
         example = simulate_example(recipe, make_child_rng(recipe.training.seed, split, index))
-        column, shares, positions = _find_candidates(model, example)
+        peaks, evidence = _find_candidates(model, example)
+        positions = peaks.positions * model.card.pixel_size
         matches = match_points(positions, example.truth[["y", "x"]].to_numpy(), tolerance)
-        truth = np.full(len(column), -1)
+        truth = np.full(len(positions), -1)
         is_label = example.truth["label"].to_numpy()[:, None] == labels
         truth[matches.found] = is_label[matches.true].argmax(axis=1)
-        parts.append((column, shares, truth, np.full(len(column), index)))
+        parts.append((peaks.column, evidence, truth, np.full(len(positions), index)))
         counts.append(is_label.sum(axis=0))
         if report:
             report(index + 1, n_images, "held-out images")
-    column, shares, truth, image = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Candidates(column, shares, truth, image, np.array(counts))
+    column, evidence, truth, image = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Candidates(column, evidence, truth, image, np.array(counts))
 
 
-def _find_candidates(model: Model, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _find_candidates(model: Model, example: Example) -> tuple[Peaks, np.ndarray]:
+    """Candidates of one image, and the evidence for their labels."""
     card = model.card
     resampled = resample_image(example.image, (example.pixel_size,) * 2, card.pixel_size)
     normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
-    probabilities = predict_classes(normalized, model.network)
     peaks = find_peaks(
-        probabilities, card.pixel_size, threshold=0.02, min_distance=card.min_distance
+        predict_classes(normalized, model.network),
+        card.pixel_size,
+        threshold=card.threshold,
+        min_distance=card.min_distance,
     )
-    return peaks.column, peaks.shares, peaks.positions * card.pixel_size
+    start = peaks.positions * card.pixel_size / example.pixel_size
+    refined = refine_positions(
+        example.image, start, example.pixel_size, is_counts=example.is_counts
+    )
+    families = [[card.labels.index(label) for label in family] for family in card.families]
+    evidence = measure_evidence(peaks.shares, refined.intensity, refined.intensity_err, families)
+    return peaks, evidence
 
 
 def fit_calibration(candidates: Candidates) -> Calibration:
@@ -116,8 +128,8 @@ def fit_calibration(candidates: Candidates) -> Calibration:
     Returns
     -------
     Calibration
-        Logistic for any column, temperature and offsets for the labels (Guo et al., ICML 2017,
-        arXiv 1706.04599), and the shares of the labels.
+        Logistic for any column (Platt), multinomial logistic of the evidence for the labels, and
+        the shares of the labels.
     """
     is_column = candidates.truth >= 0
     raw = logit(np.clip(candidates.column, 1e-6, 1 - 1e-6))
@@ -127,23 +139,29 @@ def fit_calibration(candidates: Candidates) -> Calibration:
         return float(np.logaddexp(0, -signed).mean())
 
     column_fit = minimize(column_loss, np.zeros(2), method="Nelder-Mead")
-    log_shares = np.log(np.maximum(candidates.shares[is_column], 1e-6))
-    truth = candidates.truth[is_column]
-    n_labels = log_shares.shape[1]
+    evidence, truth = candidates.evidence[is_column], candidates.truth[is_column]
+    n_labels, n_features = candidates.true_counts.shape[1], evidence.shape[1]
+    scale = np.maximum(evidence.std(axis=0), 1e-3)
+    scaled = evidence / scale
+    indicator = np.eye(n_labels)[truth]
 
-    def label_loss(parameters: np.ndarray) -> float:
-        scores = log_softmax(log_shares / np.exp(parameters[0]) + parameters[1:], axis=1)
-        return float(
-            -scores[np.arange(len(truth)), truth].mean() + 1e-4 * (parameters[1:] ** 2).sum()
-        )
+    def label_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = parameters.reshape(n_labels, n_features + 1)
+        log_scores = log_softmax(scaled @ weights[:, :-1].T + weights[:, -1], axis=1)
+        misfit = (np.exp(log_scores) - indicator) / len(truth)
+        slope = np.column_stack([misfit.T @ scaled, misfit.sum(axis=0)]) + 2e-4 * weights
+        loss = -(log_scores * indicator).sum() / len(truth) + 1e-4 * (weights**2).sum()
+        return float(loss), slope.ravel()
 
-    label_fit = minimize(label_loss, np.zeros(1 + n_labels), method="L-BFGS-B")
+    first = np.zeros(n_labels * (n_features + 1))
+    label_fit = minimize(label_loss, first, jac=True, method="L-BFGS-B")
+    found = label_fit.x.reshape(n_labels, n_features + 1)
     prior = np.bincount(truth, minlength=n_labels) / max(len(truth), 1)
     return Calibration(
         column_slope=float(np.exp(column_fit.x[0])),
         column_offset=float(column_fit.x[1]),
-        temperature=float(np.exp(label_fit.x[0])),
-        offsets=tuple(map(float, label_fit.x[1:])),
+        weights=tuple(tuple(map(float, row)) for row in found[:, :-1] / scale),
+        offsets=tuple(map(float, found[:, -1])),
         prior=tuple(map(float, prior)),
     )
 
@@ -176,7 +194,7 @@ def measure_reliability(
 
 
 def score_candidates(
-    candidates: Candidates, label_scores: np.ndarray, none_score: np.ndarray, labels: Sequence[str]
+    candidates: Candidates, label_scores: np.ndarray, is_column: np.ndarray, labels: Sequence[str]
 ) -> dict[str, float]:
     """Figures for a model's card from candidates with calibrated scores.
 
@@ -186,8 +204,8 @@ def score_candidates(
         Truth of every candidate.
     label_scores : (N, n_labels) array
         Calibrated scores of the labels.
-    none_score : (N,) array
-        Calibrated scores of there being nothing.
+    is_column : (N,) array
+        Calibrated scores of there being any column.
     labels : sequence of str
         Names of the labels.
 
@@ -196,7 +214,7 @@ def score_candidates(
     dict
         `sites_f1`, `<label>_f1` and the mean error of calibration `calibration_error`.
     """
-    kept = none_score <= 0.5
+    kept = is_column >= 0.5
     best = label_scores.argmax(axis=1)
     n_true = candidates.true_counts.sum(axis=0)
     n_matched = int((kept & (candidates.truth >= 0)).sum())

@@ -148,6 +148,7 @@ def make_card(recipe: Recipe) -> ModelCard:
     return ModelCard(
         name=training.name,
         labels=training.labels,
+        families=training.families,
         widths=recipe.network.widths,
         pixel_size=training.pixel_size,
         pixel_size_range=(0.03, 1.4 * training.pixel_size),

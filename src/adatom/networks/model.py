@@ -24,8 +24,10 @@ class Calibration(Config):
 
     column_slope: float = Field(1.0, gt=0, description="Factor of the logit of any column.")
     column_offset: float = Field(0.0, description="Added to the logit of any column.")
-    temperature: float = Field(1.0, gt=0, description="Divides the log shares of the labels.")
-    offsets: tuple[float, ...] = Field((), description="Added to the log shares of the labels.")
+    weights: tuple[tuple[float, ...], ...] = Field(
+        (), description="Label by evidence: weights of the log shares and of the brightness."
+    )
+    offsets: tuple[float, ...] = Field((), description="Added to the weighted evidence.")
     prior: tuple[float, ...] = Field((), description="Shares of the labels in training.")
 
 
@@ -41,7 +43,10 @@ class ModelCard(Config):
     pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
     dose_range: tuple[float, float] = Field(description="Incident e/Å² that it was trained on.")
     normalization: NormalizeConfig = Field(description="How images are normalized.")
-    threshold: float = Field(0.3, ge=0, le=1, description="Lowest raw score of a candidate.")
+    families: tuple[tuple[str, ...], ...] = Field(
+        (), description="Labels of the same site, told apart by brightness too."
+    )
+    threshold: float = Field(0.2, ge=0, le=1, description="Lowest raw score of a candidate.")
     min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
     calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
     recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")

@@ -121,9 +121,11 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
             "intensity": strengths * dose / pixel_size**2,
         }
     )
-    inside = ((seen > -0.5) & (seen < n_pixels - 0.5)).all(1)
+    inside = np.flatnonzero(((seen > -0.5) & (seen < n_pixels - 0.5)).all(axis=1))
     is_counts = final is detected and float(np.ptp(detected - np.round(detected))) == 0
-    return Example(final, expected, truth.loc[inside].reset_index(drop=True), pixel_size, is_counts)
+    return Example(
+        final, expected, truth.iloc[inside].reset_index(drop=True), pixel_size, is_counts
+    )
 
 
 def draw_structure(

@@ -80,6 +80,9 @@ class TrainingConfig(Config):
     name: str = Field("unnamed", description="Name of the model.")
     pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
     labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
+    families: tuple[tuple[str, ...], ...] = Field(
+        (("M",), ("X2", "X1")), description="Labels of one site, told apart by brightness too."
+    )
     radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
     n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
     batch_size: int = Field(8, gt=0, description="Images per step.")
