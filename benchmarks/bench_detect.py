@@ -132,7 +132,7 @@ def true_profile(shape: str) -> Profile:
 def make_scene(shape: str, pixel_size: float, dose: float, rng: np.random.Generator) -> Scene:
     """MoS2 with vacancies, static disorder, and a share of columns displaced by 5 to 20 pm."""
     full = (SIZE + 2 * MARGIN,) * 2
-    sheet = make_sheet(MOS2, full, angle=rng.uniform(0, 60), offset=tuple(rng.uniform(-3, 3, 2)))
+    sheet = make_sheet(MOS2, full, angle=rng.uniform(0, 360), offset=tuple(rng.uniform(-3, 3, 2)))
     sheet = remove_chalcogens(sheet, VACANCIES, rng, both=0)
     columns, column = project_columns(sheet)
     labels = label_columns(sheet, column, MOS2)

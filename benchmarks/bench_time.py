@@ -78,7 +78,7 @@ def make_image(size: int) -> xr.DataArray:
     transfer = gaussian_transfer(extent, [(1.0, SIGMA**2 * np.eye(2), (0.0, 0.0))])
     for top in range(0, size, TILE):
         for left in range(0, size, TILE):
-            sheet = make_sheet(MOS2, extent, angle=rng.uniform(0, 60))
+            sheet = make_sheet(MOS2, extent, angle=rng.uniform(0, 360))
             sheet = remove_chalcogens(sheet, 0.04, rng)
             columns, column = project_columns(sheet)
             strength = np.bincount(column, haadf_cross_section(sheet.numbers, SCOPE, 1.7))

@@ -58,6 +58,12 @@ def test_same_seed_same_bits_and_shipped_recipe_is_varied():
     assert labels == {"M", "X2", "X1", "dopant"}
 
 
+def test_shipped_recipe_turns_the_lattice_through_its_whole_period():
+    """MX2 repeats every 120°: half of it would let a network tell M from X by direction."""
+    angle = load_recipe("haadf_mx2").structure.angle
+    assert angle.max - angle.min >= 120
+
+
 def test_dataset_is_whole_and_repeats_bit_for_bit(tmp_path):
     small = PLAIN.model_copy(update={"dataset": PLAIN.dataset.model_copy(update={"size": 12.0})})
     folders = [simulate_dataset(small, tmp_path / name, 3, seed=9) for name in ("a", "b")]

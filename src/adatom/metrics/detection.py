@@ -45,8 +45,9 @@ def match_points(found: np.ndarray, true: np.ndarray, tolerance: float) -> Match
 
     Examples
     --------
-    >>> match_points(np.array([[0.0, 0.1], [5, 5]]), np.array([[0.0, 0], [0, 0.3]]), 0.5).true
-    array([0])
+    >>> true = np.array([[0.0, 0], [0, 0.3]])
+    >>> match_points(np.array([[0.0, 0.1], [5, 5]]), true, 0.5).true.tolist()
+    [0]
     """
     found, true = np.reshape(found, (-1, 2)), np.reshape(true, (-1, 2))
     empty = np.empty(0, int)
