@@ -9,7 +9,9 @@ LONGEST_VECTOR = 3.9
 TOLERANCE, MOST_BEND = 1.0, 0.33
 MOST_NEIGHBORS = 12
 FEWEST_COLUMNS = 30
-GATE = 1.0
+# The prediction is used where it takes off at least 40 % of a column's error; for less it would
+# only pull real displacements back.
+GATE = 1.35
 FIRST_NARROW, FIRST_BROAD = 0.03, 0.12
 LEAST_NARROW, MOST_NARROW, MOST_BROAD = 0.02, 0.1, 0.3
 LEAST_RATIO = 3.0
