@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from adatom.core.errors import ConfigError
 from adatom.core.materials import Material, get_material
 from adatom.core.random import draw_value, make_rng
-from adatom.optics.microscope import Microscope, haadf_cross_section
+from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
 from adatom.optics.probe import transfer_function
 from adatom.simulate.detector import detect, filter_as_users_do
 from adatom.simulate.linear import (
@@ -152,7 +152,9 @@ def draw_structure(
     if material.kind != "mx2":
         raise ConfigError(f"materials: must be MX2 sheets (got {material.name})")
     full = (size[0] + 2 * _OUTSIDE, size[1] + 2 * _OUTSIDE)
-    area = (full[0] + 6, full[1] + 6)  # strain must not uncover a corner
+    scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
+    # Strain must not uncover a corner.
+    area = tuple(side / (scale - 2 * shear) + 6 for side in full)
 
     def grain() -> Atoms:
         offset = tuple(rng.uniform(-3, 3, 2))
@@ -183,11 +185,10 @@ def draw_structure(
         )
     if rng.random() < float(draw_value(config.holes, rng)):
         sheet = cut_holes(sheet, _draw_holes(area, rng))
-    scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
     gradient = (scale - 1) * np.eye(2) + shear * rng.uniform(-1, 1, (2, 2))
     sheet = strain_sheet(sheet, gradient)
     _displace(sheet, config, rng)
-    sheet.positions[:, :2] -= (area[1] - full[1]) / 2
+    sheet.positions[:, :2] -= (np.array(area[::-1]) - full[::-1]) / 2
     inside = ((sheet.positions[:, :2] >= 0) & (sheet.positions[:, :2] < full[::-1])).all(1)
     return sheet[np.flatnonzero(inside)]
 
@@ -283,7 +284,8 @@ def probe_transfer(
     Transfer
         For `simulate_linear`.
     """
-    pixel_size = 0.2
+    cutoff = float(microscope.semi_angle) * 1e-3 / electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
+    pixel_size = min(0.2, 1 / (4.2 * cutoff))  # the intensity reaches twice the cutoff
     n_pixels = 2 * int(np.ceil(max(grid_length(size)) / pixel_size / 2))
     full = transfer_function(microscope, n_pixels, pixel_size)
     k = np.fft.fftfreq(n_pixels, pixel_size)

@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 from adatom.core.config import Config
 from adatom.core.random import Number, draw_value
 
+_COLUMN_WIDTH = 0.42  # Å, standard deviation of a usual column
+
 
 class ScanConfig(Config):
     """Imperfections of the scan."""
@@ -34,7 +36,7 @@ class Scan:
     x : (W,) array
         Position of every pixel along a line, Å.
     smooth_shift : (H,) array
-        `shift` without the jitter: what moves the center of a column.
+        `shift` averaged over the lines that a column covers: what moves its center.
     """
 
     y: np.ndarray
@@ -53,7 +55,7 @@ class Scan:
         Returns
         -------
         (N, 2) array
-            Pixel coordinates [y, x] in the image; jitter of single lines is left out.
+            Pixel coordinates [y, x] in the image; of the jitter, what moves a column as a whole.
         """
         row = _invert(self.y, positions[:, 0])
         shift = np.interp(row, np.arange(len(self.y)), self.smooth_shift)
@@ -89,9 +91,10 @@ def draw_scan(
     jitter = jitter[: shape[0]] / max(float(jitter.std()), 1e-9) * drawn["jitter"]
     along = np.arange(shape[1]) * pixel_size
     flyback = drawn["flyback"] * np.exp(-along / drawn["flyback_length"])
-    smooth = drawn["drift_x"] * time
+    drift = drawn["drift_x"] * time
+    smooth = drift + gaussian_filter1d(jitter, _COLUMN_WIDTH / pixel_size, mode="nearest")
     lines = np.arange(shape[0]) * pixel_size + drawn["drift_y"] * time
-    return Scan(lines, smooth + jitter, along + flyback, smooth)
+    return Scan(lines, drift + jitter, along + flyback, smooth)
 
 
 def _invert(samples: np.ndarray, values: np.ndarray) -> np.ndarray:
