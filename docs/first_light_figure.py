@@ -13,6 +13,7 @@ SEED, SIDE = 3, 42.0  # Å
 
 
 def main() -> None:
+    """Analyze the image of the demonstration and draw a part of it."""
     image = simulate_example(load_recipe("demo_mos2"), SEED).to_image()
     atoms = adatom.find_atoms(image, adatom.load_model("haadf-mx2"))
     part = image.sel(y=slice(18, 18 + SIDE * 0.75), x=slice(18, 18 + SIDE))

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 import zarr
 from PIL import Image
 
@@ -230,4 +231,17 @@ def test_truncated_digital_micrograph(tmp_path, part):
     with path.open("r+b") as file:
         file.truncate(int(part * VENDOR.stat().st_size))
     with pytest.raises(FileError, match=r"a\.dm3"):
+        read_image(path)
+
+
+def test_zarr_of_others_in_nanometers_is_scaled_and_a_damaged_one_is_one_line(tmp_path):
+    path = tmp_path / "nm.zarr"
+    axes = {name: (name, np.arange(40) * 0.01, {"units": "nm"}) for name in ("y", "x")}
+    xr.DataArray(
+        np.random.default_rng(0).random((40, 40)), dims=("y", "x"), coords=axes, name="a"
+    ).to_zarr(path, consolidated=False)
+    assert pixel_size(read_image(path)) == pytest.approx((0.1, 0.1))
+    chunk = next(file for file in (path / "a" / "c").rglob("*") if file.is_file())
+    chunk.write_bytes(b"no zstandard")
+    with pytest.raises(FileError, match=r"nm\.zarr"):
         read_image(path)

@@ -50,6 +50,10 @@ def test_changed_weights_cards_and_names_are_refused(saved, tmp_path):
     path.write_text(json.dumps(card | {"widths": [8, 8]}))
     with pytest.raises(ModelError, match="does not hold the network"):
         load_model(path)
+    for change in ({"families": [["Q"]]}, {"labels": ["M", "M"]}, {"widths": [4, 10**7]}):
+        path.write_text(json.dumps(card | change))
+        with pytest.raises(ModelError, match="tiny"):
+            load_model(path)
     path.write_text("{")
     with pytest.raises(ModelError, match="not a model card"):
         load_model(path)

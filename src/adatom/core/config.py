@@ -24,7 +24,7 @@ class Config(BaseModel):
     adatom.core.errors.ConfigError: peaks.toml: treshold: extra inputs are not permitted (got 0.4)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, source: str) -> Self:

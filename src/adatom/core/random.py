@@ -63,6 +63,12 @@ class Draw(Config):
             raise ValueError(f"the lower end {low} is above the upper end {high}")
         return self
 
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest number of the range."""
+        numbers = [n for n in (self.min, self.max, self.log_min, self.log_max) if n is not None]
+        numbers += [n for n in self.choice or () if isinstance(n, float)]
+        return min(numbers), max(numbers)
+
     def __call__(self, rng: np.random.Generator) -> Any:
         """Draw one value."""
         if self.choice is not None:

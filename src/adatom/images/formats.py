@@ -233,6 +233,18 @@ def _tag_size(file: tifffile.TiffFile, series: Any) -> tuple[float, float] | Non
     return sizes[0], sizes[1]
 
 
+def _in_house_units(coordinate: xr.DataArray) -> np.ndarray:
+    """Values of a coordinate, lengths in Å."""
+    values = coordinate.to_numpy()
+    if coordinate.name not in ("y", "x"):
+        return values
+    unit = str(coordinate.attrs.get("units", ""))
+    factor = to_angstrom(1.0, unit)
+    if factor is None:
+        raise ValueError(f"coordinate {coordinate.name} has the unit {unit!r}, which is no length")
+    return values * factor
+
+
 def open_zarr(path: Path) -> list[Item]:
     """Open a zarr folder, lazily: one that adatom wrote, a bare array, or a group of arrays.
 
@@ -252,8 +264,12 @@ def open_zarr(path: Path) -> list[Item]:
     items = []
     with xr.open_zarr(path, consolidated=False, chunks=None) as found:
         for name, image in found.data_vars.items():
-            if image.ndim in (2, 3) and set(image.dims) <= {"frame", "y", "x"}:
-                coords = {str(key): at.to_numpy() for key, at in image.coords.items()}
+            if image.dims in (("y", "x"), ("frame", "y", "x")):
+                coords = {
+                    str(key): _in_house_units(at)
+                    for key, at in image.coords.items()
+                    if key not in ("y", "x") or "units" in at.attrs
+                }
                 items.append(
                     Item(str(name), da.from_zarr(store[str(name)]), None, image.attrs, coords)
                 )

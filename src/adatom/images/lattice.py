@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
-from adatom.core.errors import CalibrationError, ImageError
+from adatom.core.errors import CalibrationError
 
 N_PEAKS = 60
 LEAST_PEAK_SNR = 7.0
@@ -72,9 +72,7 @@ def find_lattice(values: np.ndarray) -> Lattice:
     Raises
     ------
     CalibrationError
-        If no hexagonal lattice is to be seen.
-    ImageError
-        If the image does not have two axes or is smaller than 32 pixels.
+        If no hexagonal lattice is to be seen, or the image is smaller than 32 pixels.
 
     Notes
     -----
@@ -95,7 +93,7 @@ def find_lattice(values: np.ndarray) -> Lattice:
     array([11.55, 11.55])
     """
     if values.ndim != 2 or min(values.shape) < 32:
-        raise ImageError(
+        raise CalibrationError(
             f"values: must be an image of 32 pixels or more (got shape {values.shape})"
         )
     spectrum = _transform(_flatten(np.asarray(values, np.float32)))

@@ -231,7 +231,12 @@ def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
         rule = "must be an image (y, x) or a movie (frame, y, x) of 2 × 2 pixels or more"
         raise ImageError(f"{path}: {rule} (got shape {tuple(values.shape)})")
     if isinstance(values, np.ndarray) or values.nbytes <= LAZY_BYTES:
-        values = _check_values(path, np.asarray(values))
+        try:
+            loaded = np.asarray(values)
+        except LIBRARY_ERRORS as error:
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            raise FileError(f"{path}: its values cannot be read ({reason})") from error
+        values = _check_values(path, loaded)
     dims = ("y", "x") if values.ndim == 2 else ("frame", "y", "x")
     coords: dict[str, Any] = {}
     if values.ndim == 3:

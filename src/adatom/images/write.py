@@ -51,7 +51,12 @@ def write_image(image: xr.DataArray, path: str | Path) -> None:
 
 
 def _write_zarr(image: xr.DataArray, path: Path) -> None:
-    dataset = image.drop_encoding().to_dataset(name="image")
+    axes = {
+        name: (name, image[name].to_numpy(), {"units": "angstrom"})
+        for name in ("y", "x")
+        if name in image.coords
+    }
+    dataset = image.assign_coords(axes).drop_encoding().to_dataset(name="image")
     chunks = (1, *image.shape[1:]) if image.ndim == 3 else image.shape
     if image.chunks is not None:
         dataset = dataset.chunk(dict(zip(image.dims, chunks, strict=True)))

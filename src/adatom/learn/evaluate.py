@@ -156,7 +156,8 @@ def fit_calibration(candidates: Candidates) -> Calibration:
     first = np.zeros(n_labels * (n_features + 1))
     label_fit = minimize(label_loss, first, jac=True, method="L-BFGS-B")
     found = label_fit.x.reshape(n_labels, n_features + 1)
-    prior = np.bincount(truth, minlength=n_labels) / max(len(truth), 1)
+    # A label that held-out images lack is rare, not impossible.
+    prior = (np.bincount(truth, minlength=n_labels) + 1) / (len(truth) + n_labels)
     return Calibration(
         column_slope=float(np.exp(column_fit.x[0])),
         column_offset=float(column_fit.x[1]),

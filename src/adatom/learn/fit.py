@@ -140,11 +140,6 @@ def make_card(recipe: Recipe) -> ModelCard:
         With what the recipe knows.
     """
     training, dose = recipe.training, recipe.detector.dose
-    low, high = (
-        (dose.log_min or dose.min, dose.log_max or dose.max)
-        if isinstance(dose, Draw)
-        else (dose, dose)
-    )
     return ModelCard(
         name=training.name,
         labels=training.labels,
@@ -152,7 +147,7 @@ def make_card(recipe: Recipe) -> ModelCard:
         widths=recipe.network.widths,
         pixel_size=training.pixel_size,
         pixel_size_range=(0.03, 1.4 * training.pixel_size),
-        dose_range=(low or 0.0, high or 0.0),
+        dose_range=dose.limits() if isinstance(dose, Draw) else (dose, dose),
         normalization=NormalizeConfig(),
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         seed=training.seed,

@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from adatom.core.config import Config
-from adatom.core.errors import FileError, ModelError
+from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.images.normalize import NormalizeConfig
 from adatom.networks.unet import UNet
 
@@ -38,7 +38,9 @@ class ModelCard(Config):
     title: str = Field("", description="One sentence: what it finds in what images.")
     labels: tuple[str, ...] = Field(min_length=1, description="Labels it gives to columns.")
     columns: dict[str, str] = Field({}, description="What column each label stands for.")
-    widths: tuple[int, ...] = Field(min_length=2, description="Channels of the U-Net per level.")
+    widths: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
+        min_length=2, max_length=6, description="Channels of the U-Net per level."
+    )
     pixel_size: float = Field(gt=0, description="Å per pixel that the network works at.")
     pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
     dose_range: tuple[float, float] = Field(description="Incident e/Å² that it was trained on.")
@@ -56,6 +58,22 @@ class ModelCard(Config):
     scores: dict[str, float] = Field({}, description="Figures on held-out simulation.")
     limits: tuple[str, ...] = Field((), description="Where it fails.")
     checksum: str = Field("", description="SHA-256 of the weights file.")
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> "ModelCard":
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: must differ from each other")
+        if any(not family or not set(family) <= set(self.labels) for family in self.families):
+            raise ValueError("families: must hold labels of the model")
+        found, n_labels = self.calibration, len(self.labels)
+        n_features = n_labels + 3 * len(self.families)
+        if found.weights:
+            is_whole = [len(row) for row in found.weights] == [n_features] * n_labels
+            if not is_whole or len(found.offsets) != n_labels or len(found.prior) != n_labels:
+                raise ValueError("calibration: must have a row, an offset and a prior per label")
+            if min(found.prior) <= 0:
+                raise ValueError("calibration: the prior of every label must be above 0")
+        return self
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,11 @@ def load_model(name_or_path: str | Path) -> Model:
         )
     network = build_network(card)
     try:
-        network.load_state_dict({k: v.float() for k, v in load(weights).items()}, strict=False)
+        state = {name: tensor.float() for name, tensor in load(weights).items()}
+        absent, unknown = network.load_state_dict(state, strict=False)
+        absent = [name for name in absent if not name.endswith("num_batches_tracked")]
+        if absent or unknown or not all(bool(t.isfinite().all()) for t in state.values()):
+            raise ModelError(f"{path.with_suffix('.safetensors')}: lacks numbers of its network")
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"{path.with_suffix('.safetensors')}: does not hold the network of its card"
@@ -173,4 +195,7 @@ def _read_card(path: Path) -> ModelCard:
         raise ModelError(f"{path}: is not a model card ({error})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: is not a model card")
-    return ModelCard.from_mapping(values, source=str(path))
+    try:
+        return ModelCard.from_mapping(values, source=str(path))
+    except ConfigError as error:
+        raise ModelError(str(error)) from error

@@ -154,7 +154,7 @@ def draw_structure(
     full = (size[0] + 2 * _OUTSIDE, size[1] + 2 * _OUTSIDE)
     scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
     # Strain must not uncover a corner.
-    area = tuple(side / (scale - 2 * shear) + 6 for side in full)
+    area = (full[0] / (scale - 2 * shear) + 6, full[1] / (scale - 2 * shear) + 6)
 
     def grain() -> Atoms:
         offset = tuple(rng.uniform(-3, 3, 2))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from adatom.core.config import Config
+from adatom.core.errors import FileError
 from adatom.core.materials import Material, get_material
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from adatom.images.calibrate import Calibration
-    from adatom.networks.model import Model
+    from adatom.networks.model import Model, ModelCard
 
 logger = logging.getLogger("adatom")
 LARGEST_MISFIT = 0.03
@@ -135,6 +136,7 @@ def analyze_image(
             atoms = _find_in_frames(calibration.image, model, report)
         summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
         notes = _collect_notes(path, image, calibration, caught) + _doubt(summary, calibration)
+        notes += _doubt_kind(calibration, model.card)
         with step("write"):
             view = _write_results(atoms, calibration, material, folder)
         record = RunRecord(
@@ -194,6 +196,9 @@ def choose_folders(
         if long[path.name] > 1:
             name = f"{path.absolute().parent.name}_{path.name}"
         places.append(out / f"{name}{tail}{SUFFIX}")
+    shared = [place.name for place, n in Counter(places).items() if n > 1]
+    if shared:
+        raise FileError(f"{out}: several inputs would be written to {', '.join(shared)}")
     return places
 
 
@@ -277,6 +282,20 @@ def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ..
         f"{material.neighbor_distance:.3f} Å of {material.name}: pixel size, material or "
         "positions are wrong.",
     )
+
+
+def _doubt_kind(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...]:
+    """Whether the image is of another kind than those that the model learned from."""
+    notes = []
+    modality = str(calibration.image.attrs.get("modality", "HAADF"))
+    if modality != "HAADF":
+        notes.append(f"The file says {modality}; {card.name} knows HAADF images only.")
+    hosts = card.recipe.get("structure", {}).get("materials", ())
+    material = calibration.material
+    if material is not None and hosts and material.name not in hosts:
+        known = ", ".join(dict.fromkeys(hosts))
+        notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
+    return tuple(notes)
 
 
 def _write_results(
