@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adatom.core.errors import FileError
+from adatom.core.errors import ConfigError, FileError
 from adatom.learn.evaluate import Candidates, fit_calibration, measure_reliability
 from adatom.learn.fit import train_model
 from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
@@ -65,6 +65,8 @@ def test_stopped_training_continues_to_the_same_weights(tmp_path):
         train_model(TINY, tmp_path / "parts", n_workers=0, report=stop)
     with pytest.raises(FileError, match="holds a training already"):
         train_model(short, tmp_path / "parts", n_workers=0)
+    with pytest.raises(ConfigError, match="another recipe"):
+        train_model(short, tmp_path / "parts", n_workers=0, resume=True)
     resumed = train_model(TINY, tmp_path / "parts", n_workers=0, resume=True)
     for name, weight in whole.network.state_dict().items():
         torch.testing.assert_close(resumed.network.state_dict()[name], weight, atol=1e-5, rtol=1e-4)

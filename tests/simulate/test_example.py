@@ -1,13 +1,18 @@
 """Simulated images and their truth."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from ase.data import atomic_numbers
 from scipy.ndimage import map_coordinates
 
 from adatom.core.errors import ConfigError, FileError
+from adatom.core.materials import get_material
 from adatom.images import pixel_size
 from adatom.images.read import read_image
+from adatom.optics.microscope import Microscope, haadf_cross_section
 from adatom.simulate.dataset import simulate_dataset
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import Recipe, load_recipe
@@ -64,6 +69,16 @@ def test_shipped_recipe_turns_the_lattice_through_its_whole_period():
     assert angle.max - angle.min >= 120
 
 
+@pytest.mark.parametrize("host", sorted(set(load_recipe("haadf_mx2").structure.materials)))
+def test_every_host_of_the_recipe_has_the_brighter_metal(host: str):
+    """The model tells M from X2 by brightness: a host that breaks the rule would unteach it."""
+    elements = dict(get_material(host).elements)
+    numbers = np.array([atomic_numbers[elements["M"]], atomic_numbers[elements["X2"]]])
+    for exponent in (1.3, 2.0):
+        metal, chalcogen = haadf_cross_section(numbers, Microscope(), exponent)
+        assert 2 * chalcogen < metal
+
+
 def test_dataset_is_whole_and_repeats_bit_for_bit(tmp_path):
     small = PLAIN.model_copy(update={"dataset": PLAIN.dataset.model_copy(update={"size": 12.0})})
     folders = [simulate_dataset(small, tmp_path / name, 3, seed=9) for name in ("a", "b")]
@@ -74,6 +89,9 @@ def test_dataset_is_whole_and_repeats_bit_for_bit(tmp_path):
         assert pixel_size(first) == pytest.approx((0.2, 0.2))
     truths = [pd.read_parquet(folder / "truth.parquet") for folder in folders]
     pd.testing.assert_frame_equal(*truths)
+    made = json.loads((folders[0] / "dataset.json").read_text())
+    assert made["seed"] == 9
+    assert Recipe.from_mapping(made["recipe"], source="dataset.json") == small
     assert set(truths[0]["image"]) == {0, 1, 2}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
     with pytest.raises(FileError, match="exists already"):

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
 import adatom
-from adatom.core.errors import FileError, ModelError
+from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.images.normalize import NormalizeConfig
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
 from adatom.networks.model import Model, ModelCard, build_network
@@ -86,6 +87,7 @@ def train_model(
     )
     progress = _Progress()
     if resume:
+        _check_recipe(checkpoint, recipe)
         progress = _load_checkpoint(checkpoint, network, average, optimizer)
     pairs = SimulatedPairs(recipe, progress.step * training.batch_size)
     loader = DataLoader(
@@ -116,9 +118,8 @@ def train_model(
                 progress.best_loss, progress.best_step = held_out_loss, progress.step
                 _save_whole(average.state_dict(), folder / "best.safetensors")
             _write_history(folder, progress.step, running, held_out_loss)
-            _save_checkpoint(
-                checkpoint, accelerator.unwrap_model(network), average, optimizer, progress
-            )
+            bare = accelerator.unwrap_model(network)
+            _save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
     average.load_state_dict(load_file(folder / "best.safetensors"))
     card = card.model_copy(
         update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}}
@@ -264,15 +265,22 @@ def _write_history(folder: Path, step: int, loss: float, held_out: float) -> Non
         writer.writerow([step, f"{loss:.6f}", f"{held_out:.6f}"])
 
 
-def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
+def _save_whole(
+    state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write beside, then rename: a file that is there is whole."""
     beside = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside, metadata)
     os.replace(beside, path)
 
 
-def _save_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer, progress: _Progress
+def _save_checkpoint(  # noqa: PLR0917
+    path: Path,
+    recipe: Recipe,
+    network: UNet,
+    average: UNet,
+    optimizer: torch.optim.Optimizer,
+    progress: _Progress,
 ) -> None:
     state = {f"network.{k}": v for k, v in network.state_dict().items()}
     state |= {f"average.{k}": v.clone() for k, v in average.state_dict().items()}
@@ -281,7 +289,15 @@ def _save_checkpoint(
     state["progress"] = torch.tensor(
         [progress.step, progress.best_loss, progress.best_step], dtype=torch.float64
     )
-    _save_whole(state, path)
+    _save_whole(state, path, {"recipe": recipe.model_dump_json()})
+
+
+def _check_recipe(path: Path, recipe: Recipe) -> None:
+    """Refuse to go on with another recipe: the card would claim what is not true."""
+    with safe_open(path, "pt") as file:
+        stored = (file.metadata() or {}).get("recipe")
+    if stored != recipe.model_dump_json():
+        raise ConfigError(f"{path}: was trained with another recipe; name a new folder")
 
 
 def _load_checkpoint(

@@ -1,5 +1,6 @@
 """A data set on disk: images as zarr, truth as Parquet, the recipe beside them."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import adatom
 from adatom.core.errors import FileError
 from adatom.core.random import make_child_rng
 from adatom.images.write import write_image
@@ -33,7 +35,7 @@ def simulate_dataset(
         What to simulate.
     folder : str or Path
         New folder: `images/NUMBER.zarr`, each of which `read_image` reads; `truth.parquet` (image,
-        x, y in Å, label, intensity) and `recipe.json`.
+        x, y in Å, label, intensity); `dataset.json` (seed, number of images, version, recipe).
     n_images : int
         How many images.
     seed : int
@@ -67,7 +69,9 @@ def simulate_dataset(
                 report(index + 1, n_images, "images")
         truth = pd.concat(tables, ignore_index=True)[["image", "x", "y", "label", "intensity"]]
         truth.to_parquet(beside / "truth.parquet")
-        (beside / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+        made = {"seed": seed, "n_images": n_images, "adatom": adatom.__version__}
+        made["recipe"] = recipe.model_dump(mode="json")
+        (beside / "dataset.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
         os.replace(beside, folder)
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror})") from error

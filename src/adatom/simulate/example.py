@@ -122,7 +122,9 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
         }
     )
     inside = np.flatnonzero(((seen > -0.5) & (seen < n_pixels - 0.5)).all(axis=1))
-    is_counts = final is detected and float(np.ptp(detected - np.round(detected))) == 0
+    electronics = recipe.detector
+    is_pure = electronics.read_noise == electronics.row_noise == electronics.dead_rows == 0
+    is_counts = final is detected and is_pure
     return Example(
         final, expected, truth.iloc[inside].reset_index(drop=True), pixel_size, is_counts
     )
