@@ -34,4 +34,6 @@ def test_draws_on_given_axes_and_without_atoms(sheet):
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_flat_image_is_drawn(sheet, value):
     image, atoms = sheet
-    draw_atoms(image * 0 + value, atoms).figure.canvas.draw()
+    ax = draw_atoms(image * 0 + value, atoms)
+    ax.figure.canvas.draw()
+    assert len(ax.images) == 1

@@ -51,5 +51,10 @@ def test_labels_in_one_order(sheet, draw):
     "draw", [histograms.draw_scores, histograms.draw_intensities, histograms.draw_errors]
 )
 def test_nothing_found_is_drawn(sheet, draw):
-    draw(sheet[1].iloc[:0]).figure.canvas.draw()
-    histograms.draw_neighbor_distances(np.empty(0), expected=1.8).figure.canvas.draw()
+    for ax in (
+        draw(sheet[1].iloc[:0]),
+        histograms.draw_neighbor_distances(np.empty(0), expected=1.8),
+    ):
+        ax.figure.canvas.draw()
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
