@@ -8,14 +8,14 @@ from pydantic import Field
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.core.tables import make_atoms, score_columns
-from adatom.detect.peaks import find_peaks
+from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
-from adatom.detect.refine import RefineConfig, refine_positions
+from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
 from adatom.images import pixel_size
 from adatom.images.normalize import normalize_image
 from adatom.images.resample import resample_image
-from adatom.networks.model import Model
+from adatom.networks.model import Model, ModelCard
 
 COUNT_UNITS = ("electrons", "e", "electron")
 
@@ -72,12 +72,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
     values = np.asarray(image.values, np.float32)
-    resampled = resample_image(values, size, card.pixel_size)
-    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
-    probabilities = predict_classes(normalized, model.network)
-    peaks = find_peaks(
-        probabilities, card.pixel_size, threshold=card.threshold, min_distance=card.min_distance
-    )
+    peaks = propose_columns(values, size, model)
     is_column = calibrate_column(peaks.column, card.calibration)
     kept = is_column >= config.threshold
     is_column, shares = is_column[kept], peaks.shares[kept]
@@ -85,8 +80,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     refined = refine_positions(
         values, start, size, is_counts=is_counted(image), config=config.refine
     )
-    families = [[card.labels.index(label) for label in family] for family in card.families]
-    evidence = measure_evidence(shares, refined.intensity, refined.intensity_err, families)
+    evidence = weigh_labels(shares, refined, card)
     label_scores = calibrate_labels(evidence, is_column, card.calibration)
     best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
     columns = {
@@ -103,6 +97,40 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     }
     frame = int(image.frame) if "frame" in image.coords else 0
     return make_atoms(columns, card.labels, frame=frame)
+
+
+def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: Model) -> Peaks:
+    """Candidate columns of an image, as the network sees them.
+
+    Parameters
+    ----------
+    values : (H, W) array
+        The image.
+    pixel_size : tuple of float
+        Å per pixel along y and x.
+    model : Model
+        Network and card.
+
+    Returns
+    -------
+    Peaks
+        Candidates in pixels of the network, with uncalibrated scores.
+    """
+    card = model.card
+    resampled = resample_image(values, pixel_size, card.pixel_size)
+    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
+    return find_peaks(
+        predict_classes(normalized, model.network),
+        card.pixel_size,
+        threshold=card.threshold,
+        min_distance=card.min_distance,
+    )
+
+
+def weigh_labels(shares: np.ndarray, refined: Refined, card: ModelCard) -> np.ndarray:
+    """Evidence for the label of each column, (N, n_features): network and fitted brightness."""
+    families = [[card.labels.index(label) for label in family] for family in card.families]
+    return measure_evidence(shares, refined.intensity, refined.intensity_err, families)
 
 
 def is_counted(image: xr.DataArray) -> bool:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adatom.core.progress import Report
 from adatom.detect.scores import calibrate_column, calibrate_labels
 from adatom.learn.evaluate import collect_candidates, fit_calibration, score_candidates
-from adatom.learn.fit import Report, train_model
+from adatom.learn.fit import train_model
 from adatom.learn.samples import CALIBRATION
 from adatom.networks.model import Model, save_model
 from adatom.simulate.recipe import Recipe

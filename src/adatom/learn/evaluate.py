@@ -1,26 +1,22 @@
 """Measure a model on held-out simulation, and make its scores mean what they say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logit
 
+from adatom.core.progress import Report
 from adatom.core.random import make_child_rng
-from adatom.detect.peaks import Peaks, find_peaks
-from adatom.detect.predict import predict_classes
+from adatom.detect.atoms import propose_columns, weigh_labels
+from adatom.detect.peaks import Peaks
 from adatom.detect.refine import refine_positions
-from adatom.detect.scores import measure_evidence
-from adatom.images.normalize import normalize_image
-from adatom.images.resample import resample_image
 from adatom.learn.samples import CALIBRATION
 from adatom.metrics.detection import detection_scores, match_points
 from adatom.networks.model import Calibration, Model
 from adatom.simulate.example import Example, simulate_example
 from adatom.simulate.recipe import Recipe
-
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -99,22 +95,13 @@ def collect_candidates(
 
 def _find_candidates(model: Model, example: Example) -> tuple[Peaks, np.ndarray]:
     """Candidates of one image, and the evidence for their labels."""
-    card = model.card
-    resampled = resample_image(example.image, (example.pixel_size,) * 2, card.pixel_size)
-    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
-    peaks = find_peaks(
-        predict_classes(normalized, model.network),
-        card.pixel_size,
-        threshold=card.threshold,
-        min_distance=card.min_distance,
-    )
-    start = peaks.positions * card.pixel_size / example.pixel_size
+    sizes = (example.pixel_size, example.pixel_size)
+    peaks = propose_columns(example.image, sizes, model)
+    start = peaks.positions * model.card.pixel_size / example.pixel_size
     refined = refine_positions(
         example.image, start, example.pixel_size, is_counts=example.is_counts
     )
-    families = [[card.labels.index(label) for label in family] for family in card.families]
-    evidence = measure_evidence(peaks.shares, refined.intensity, refined.intensity_err, families)
-    return peaks, evidence
+    return peaks, weigh_labels(peaks.shares, refined, model.card)
 
 
 def fit_calibration(candidates: Candidates) -> Calibration:

@@ -4,7 +4,6 @@ import csv
 import math
 import os
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from torch.utils.data import DataLoader
 
 import adatom
 from adatom.core.errors import ConfigError, FileError, ModelError
+from adatom.core.progress import Report
 from adatom.images.normalize import NormalizeConfig
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
 from adatom.networks.model import Model, ModelCard, build_network
 from adatom.networks.unet import UNet
 from adatom.simulate.recipe import Draw, Recipe
-
-Report = Callable[[int, int, str], None]
 
 
 @dataclass

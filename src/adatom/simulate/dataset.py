@@ -3,20 +3,19 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 import adatom
 from adatom.core.errors import FileError
+from adatom.core.progress import Report
 from adatom.core.random import make_child_rng
 from adatom.images.write import write_image
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import Recipe
 
 DATASET = 3  # its images never meet those of training, validation and calibration
-Report = Callable[[int, int, str], None]
 
 
 def simulate_dataset(
