@@ -166,7 +166,7 @@ def _reduced_normal(
     own = (scaled @ columns.T).toarray().astype(float)
     size = np.diag(own)
     usual = max(np.median(size), 0.01 * size.mean())  # most columns may lie outside the tile
-    own += np.diag(1e-5 * size + 1e-4 * usual + 1e-30)
+    own += np.diag(1e-6 * size + 1e-6 * usual + 1e-30)
     cross = (scaled @ explained.T).astype(float)
     full = (weighted @ explained.T).astype(float)
     reduced = full - cross.T @ linalg.solve(own, cross, assume_a="pos")

@@ -23,6 +23,8 @@ from adatom.networks.model import Model, ModelCard, build_network
 from adatom.networks.unet import UNet
 from adatom.simulate.recipe import Draw, Recipe
 
+MOST_WEIGHT = 3.0
+
 
 @dataclass
 class _Progress:
@@ -97,12 +99,13 @@ def train_model(
     )
     network, optimizer = accelerator.prepare(network, optimizer)
     held_out = _make_held_out(recipe)
+    weights = weigh_classes(held_out, len(training.labels) + 1)
     running = math.nan
     for batch in loader:
         if progress.step >= training.n_steps or _is_stuck(progress, recipe):
             break
         latest = _take_step(
-            accelerator, network, optimizer, batch, _learning_rate(progress.step, recipe)
+            accelerator, network, optimizer, batch, weights, _learning_rate(progress.step, recipe)
         )
         progress.step += 1
         _update_average(average, accelerator.unwrap_model(network), progress.step, training.average)
@@ -111,7 +114,7 @@ def train_model(
             line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
             report(progress.step, training.n_steps, line)
         if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
-            held_out_loss = _evaluate(average, held_out)
+            held_out_loss = _evaluate(average, held_out, weights)
             if held_out_loss < progress.best_loss:
                 progress.best_loss, progress.best_step = held_out_loss, progress.step
                 _save_whole(average.state_dict(), folder / "best.safetensors")
@@ -171,11 +174,12 @@ def _draw_weights(network: UNet, rng: np.random.Generator) -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _take_step(
+def _take_step(  # noqa: PLR0917
     accelerator: Accelerator,
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: list[torch.Tensor],
+    weights: torch.Tensor,
     rate: float,
 ) -> float:
     """One step of the optimizer; gives the loss before it."""
@@ -183,7 +187,9 @@ def _take_step(
         group["lr"] = rate
     images = batch[0].to(accelerator.device, memory_format=torch.channels_last)
     with accelerator.autocast():
-        loss = torch.nn.functional.cross_entropy(network(images), batch[1].to(accelerator.device))
+        loss = torch.nn.functional.cross_entropy(
+            network(images), batch[1].to(accelerator.device), weights.to(accelerator.device)
+        )
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
@@ -213,14 +219,42 @@ def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def _evaluate(network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+def weigh_classes(
+    pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int
+) -> torch.Tensor:
+    """Weights of the classes in the loss: rare labels count more, so that they are learned too.
+
+    Parameters
+    ----------
+    pairs : list of (images, targets)
+        Examples that show how often each class occurs; 0 is background.
+    n_classes : int
+        Classes, background included.
+
+    Returns
+    -------
+    (n_classes,) tensor
+        The root of how much rarer a label is than the most common one, at most 3; 1 for the
+        background. Calibration undoes the shift of the scores that this brings.
+    """
+    counts = torch.stack(
+        [torch.bincount(targets.flatten(), minlength=n_classes) for _, targets in pairs]
+    )
+    labels = counts.sum(dim=0)[1:].float()
+    weights = (labels.max() / labels.clamp(min=1)).sqrt().clamp(max=MOST_WEIGHT)
+    return torch.cat([torch.ones(1), weights])
+
+
+def _evaluate(
+    network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor
+) -> float:
     """Mean loss on held-out images."""
     network.eval()
     with torch.inference_mode():
         losses = [
             float(
                 torch.nn.functional.cross_entropy(
-                    network(images.to(memory_format=torch.channels_last)), targets
+                    network(images.to(memory_format=torch.channels_last)), targets, weights
                 )
             )
             for images, targets in held_out
