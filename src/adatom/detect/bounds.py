@@ -53,23 +53,27 @@ def position_bound(  # noqa: PLR0917
     table = tabulate_profile(profile, (pixel_size, pixel_size), profile.radius)
     grid = PatchGrid(shape, table)
     placement = grid.place(np.asarray(positions, float))
+    basis = table.basis[placement.phases].reshape(len(positions), 3, -1).astype(float)
     if is_isolated:
-        expected = background + placement.basis[:, 2] * intensity[:, None]
-        slopes = placement.basis[:, :2] * intensity[:, None, None]
+        expected = background + basis[:, 2] * intensity[:, None]
+        slopes = basis[:, :2] * intensity[:, None, None]
         return 1 / np.sqrt((slopes**2 / expected[:, None]).sum(axis=2))
     model = grid.render(placement, intensity) + background
     weights = grid.pad_image(1 / model).astype(float)
-    n, _, n_patch = placement.basis.shape
+    within = np.arange(weights.size).reshape(weights.shape)
+    height, width = table.basis.shape[2:]
+    corner = within[tuple(placement.corners.T)]
+    index = corner[:, None] + within[:height, :width].ravel()
     bases = sparse.csr_matrix(
         (
-            placement.basis.ravel().astype(float),
-            np.repeat(placement.index, 3, axis=0).ravel(),
-            np.arange(3 * n + 1) * n_patch,
+            basis.ravel(),
+            np.repeat(index, 3, axis=0).ravel(),
+            np.arange(3 * len(index) + 1) * index.shape[1],
         ),
-        shape=(3 * n, weights.size),
+        shape=(3 * len(index), weights.size),
     )
-    weighted = bases.multiply(weights).tocsr()
-    fisher, coupling = (weighted @ bases.T).tocsr(), bases @ weights
+    weighted = bases.multiply(weights.ravel()).tocsr()
+    fisher, coupling = (weighted @ bases.T).tocsr(), bases @ weights.ravel()
     return _invert_around(positions, intensity, fisher, coupling, weights.sum(), pixel_size)
 
 

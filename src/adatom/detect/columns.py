@@ -1,15 +1,14 @@
-"""The image model of overlapping columns: its values, its gradient and its Fisher matrix."""
+"""The image model of overlapping columns: patches on the pixel grid, and a smooth background."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, spatial
+from scipy import sparse
 
-from adatom.detect.profile import PHASES, PatchTable, Profile, autocorrelate
+from adatom.detect.kernels import add_patches, couple_nodes, couple_patches, sum_patches
+from adatom.detect.profile import PHASES, PatchTable
 
 MOST_NODES = 400
-MOST_STEPS = 12
-LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,16 @@ class Background:
     def gather(self, values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values times the weight of each node, (K, L)."""
         return self.along_y.T @ values @ self.along_x
+
+    def fisher(self, weights: np.ndarray) -> np.ndarray:
+        """Fisher matrix of the nodes, (K L, K L), from the weights of the pixels, (H, W)."""
+        pairs_y, pairs_x = (
+            (along[:, :, None] * along[:, None]).reshape(len(along), -1)
+            for along in (self.along_y, self.along_x)
+        )
+        n_y, n_x = self.along_y.shape[1], self.along_x.shape[1]
+        matrix = (pairs_y.T @ weights @ pairs_x).reshape(n_y, n_y, n_x, n_x)
+        return matrix.transpose(0, 2, 1, 3).reshape(n_y * n_x, n_y * n_x).astype(float)
 
 
 def make_background(shape: tuple[int, int], spacing: tuple[float, float]) -> Background:
@@ -68,17 +77,21 @@ class Placement:
 
     Attributes
     ----------
-    index : (N, P) int array
-        Flat index of every pixel of every patch in the padded image.
-    basis : (N, 3, P) float32 array
-        Derivatives by y and x and the value, for unit intensity.
+    corners : (N, 2) int array
+        First pixel [y, x] of each patch in the padded image.
+    phases : (N,) int array
+        Row of the table: the sub-pixel phase of the center.
     shift : (N, 2) array, px
         What is left between the column and the phase that was tabulated.
     """
 
-    index: np.ndarray
-    basis: np.ndarray
+    corners: np.ndarray
+    phases: np.ndarray
     shift: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Placement":
+        """Some of the columns."""
+        return Placement(self.corners[rows], self.phases[rows], self.shift[rows])
 
 
 class PatchGrid:
@@ -89,240 +102,89 @@ class PatchGrid:
     shape : (int, int)
         Rows and columns of the image.
     table : PatchTable
-        Profile on the pixels around a column.
+        Bases on the pixels around a column.
     """
 
     def __init__(self, shape: tuple[int, int], table: PatchTable) -> None:
         self.shape = shape
         self.table = table
-        reach = np.abs(table.offsets).max(axis=0)
-        self.pad = 2 * reach
-        self.padded_shape = (shape[0] + 2 * int(self.pad[0]), shape[1] + 2 * int(self.pad[1]))
-        self.inner = tuple(slice(int(p), int(p) + n) for p, n in zip(self.pad, shape, strict=True))
-        self._flat_offsets = table.offsets @ np.array([self.padded_shape[1], 1])
+        self._reach = np.array(table.reach)
+        pad = 2 * self._reach
+        size = np.array(table.basis.shape[2:])
+        self.padded_shape = tuple((np.array(shape) + pad + size).tolist())
+        self.inner = tuple(slice(int(p), int(p) + n) for p, n in zip(pad, shape, strict=True))
 
-    def place(self, positions: np.ndarray, *, only_value: bool = False) -> Placement:
+    def place(self, positions: np.ndarray) -> Placement:
         """Put columns at positions (N, 2) in pixels; those far outside are kept near the rim."""
-        reach = self.pad // 2
-        centers = np.clip(np.rint(positions), -reach, np.array(self.shape) - 1 + reach)
+        centers = np.clip(np.rint(positions), -self._reach, np.array(self.shape) - 1 + self._reach)
         centers = centers.astype(np.intp)
         rest = np.clip(positions - centers, -0.5, 0.5)
         phase = np.clip(((rest + 0.5) * PHASES).astype(np.intp), 0, PHASES - 1)
         shift = rest - ((phase + 0.5) / PHASES - 0.5)
-        flat = (centers + self.pad) @ np.array([self.padded_shape[1], 1])
-        rows = phase[:, 0] * PHASES + phase[:, 1]
-        table = self.table.basis[:, 2:] if only_value else self.table.basis
-        return Placement(flat[:, None] + self._flat_offsets, table[rows], shift)
+        return Placement(centers + self._reach, phase[:, 0] * PHASES + phase[:, 1], shift)
 
     def pad_image(self, values: np.ndarray) -> np.ndarray:
-        """Flat padded copy of an image, zero outside."""
+        """Padded copy of an image, zero outside."""
         padded = np.zeros(self.padded_shape, np.float32)
         padded[self.inner] = values
-        return padded.ravel()
+        return padded
 
-    def scatter(self, index: np.ndarray, patches: np.ndarray) -> np.ndarray:
-        """Sum patches (N, P) into an image (H, W)."""
-        total = np.bincount(
-            index.ravel(),
-            weights=patches.ravel(),
-            minlength=self.padded_shape[0] * self.padded_shape[1],
-        )
-        return total.reshape(self.padded_shape)[self.inner]
+    def spread(self, placement: Placement, factors: np.ndarray) -> np.ndarray:
+        """Image (H, W) of the bases of each column times their factors, (N, C)."""
+        padded = np.zeros(self.padded_shape, np.float32)
+        factors = np.ascontiguousarray(factors, np.float32)
+        add_patches(padded, placement.corners, placement.phases, factors, self.table.basis)
+        return padded[self.inner]
 
     def render(self, placement: Placement, intensity: np.ndarray) -> np.ndarray:
-        """Image (H, W) of placed columns of the given intensities (N,)."""
-        basis = placement.basis
-        patches = basis[:, -1] * intensity[:, None].astype(np.float32)
-        if basis.shape[1] == 3:
-            factors = (placement.shift * intensity[:, None]).astype(np.float32)
-            patches += factors[:, :1] * basis[:, 0]
-            patches += factors[:, 1:] * basis[:, 1]
-        return self.scatter(placement.index, patches)
+        """Image (H, W) of columns of the given intensities (N,)."""
+        factors = np.column_stack([placement.shift, np.ones(len(intensity))])
+        return self.spread(placement, factors * intensity[:, None])
 
     def project(self, placement: Placement, values: np.ndarray) -> np.ndarray:
-        """Sum over each patch of basis times image, (N, 3)."""
-        patches = self.pad_image(values)[placement.index]
-        return np.matmul(placement.basis, patches[:, :, None])[:, :, 0].astype(float)
+        """Sum over each patch of basis times image, (N, C)."""
+        padded = self.pad_image(values)
+        sums = sum_patches(padded, placement.corners, placement.phases, self.table.basis)
+        return sums.astype(float)
 
-    def fisher_blocks(self, placement: Placement, weights: np.ndarray) -> np.ndarray:
-        """Fisher matrix of each column by itself, (N, 3, 3), from the weights of the pixels."""
-        patches = self.pad_image(weights)[placement.index]
-        weighted = placement.basis * patches[:, None]
-        return np.matmul(weighted, placement.basis.transpose(0, 2, 1)).astype(float)
+    def couple(self, placement: Placement, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Fisher matrix between the columns of each pair (M, 2), (M, C, C), weights (H, W)."""
+        padded = self.pad_image(weights)
+        corners, phases = placement.corners, placement.phases
+        return couple_patches(padded, corners, phases, self.table.basis, pairs).astype(float)
 
-
-class Fisher:
-    """Joint Fisher matrix of columns and background, as an operator.
-
-    The parameters of a column are its intensity times its position (y, x), and its intensity: so
-    the matrix does not depend on the intensities but through the weights.
-
-    Parameters
-    ----------
-    grid : PatchGrid
-        Where the patches lie.
-    placement : Placement
-        The columns.
-    background : Background
-        Nodes of the background.
-    weights : (H, W) array
-        Inverse variance of each pixel.
-    """
-
-    def __init__(
-        self, grid: PatchGrid, placement: Placement, background: Background, weights: np.ndarray
-    ) -> None:
-        self._grid = grid
-        self._background = background
-        self._weights = weights.astype(np.float32)
-        n, _, n_patch = placement.basis.shape
-        index = np.repeat(placement.index.astype(np.int32), 3, axis=0).ravel()
-        pointer = np.arange(3 * n + 1, dtype=np.int32) * n_patch
-        shape = (3 * n, int(np.prod(grid.padded_shape)))
-        self._basis = sparse.csr_matrix((placement.basis.ravel(), index, pointer), shape=shape)
-        self.blocks = grid.fisher_blocks(placement, weights)
-        # The guard keeps columns without information (outside, or on top of each other) solvable.
-        trace = np.trace(self.blocks, axis1=1, axis2=2)
-        self._guard = (1e-4 * trace + 1e-3 * np.median(trace) + 1e-30).astype(np.float32)
-        self._node_size = self._weigh_nodes()
-
-    def solve(
-        self, gradient: np.ndarray, node_gradient: np.ndarray, *, tolerance: float = 0.03
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Newton step of the columns, (N, 3), and of the nodes, (K, L), by conjugate gradients."""
-        inverses = np.linalg.inv(self.blocks + self._guard[:, None, None] * np.eye(3))
-        inverses = inverses.astype(np.float32)
-
-        def precondition(columns, nodes):
-            return np.matmul(inverses, columns[:, :, None])[:, :, 0], nodes / self._node_size
-
-        right = (gradient.astype(np.float32), node_gradient.astype(np.float32))
-        step, node_step = _conjugate_gradients(self._multiply, precondition, right, tolerance)
-        return step.astype(float), node_step.astype(float)
-
-    def _multiply(self, columns: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        grid = self._grid
-        padded = (columns.ravel() @ self._basis).reshape(grid.padded_shape)
-        image = (padded[grid.inner] + self._background.field(nodes)) * self._weights
-        back = (self._basis @ grid.pad_image(image)).reshape(-1, 3)
-        node_back = self._background.gather(image) + 1e-3 * self._node_size * nodes
-        return back + self._guard[:, None] * columns, node_back
-
-    def _weigh_nodes(self) -> np.ndarray:
-        squares = Background(self._background.along_y**2, self._background.along_x**2)
-        size = squares.gather(self._weights)
-        return (size + 1e-3 * size.max() + 1e-30).astype(np.float32)
-
-
-def invert_neighborhoods(
-    blocks: np.ndarray, pairs: np.ndarray, couplings: np.ndarray
-) -> np.ndarray:
-    """Covariance of each column, its neighbors being unknown too.
-
-    Exact where the neighbors of a column do not overlap with each other.
-
-    Parameters
-    ----------
-    blocks : (N, 3, 3) array
-        Fisher matrix of each column by itself.
-    pairs : (M, 2) int array
-        Neighbors that overlap.
-    couplings : (M, 3, 3) array
-        Fisher matrix between the two columns of each pair.
-
-    Returns
-    -------
-    (N, 3, 3) array
-        Covariances.
-    """
-    inverses = np.linalg.inv(blocks)
-    first, second = pairs.T
-    backward = couplings.transpose(0, 2, 1)
-    lost = np.zeros_like(blocks)
-    np.add.at(lost, first, couplings @ inverses[second] @ backward)
-    np.add.at(lost, second, backward @ inverses[first] @ couplings)
-    reduced = blocks - lost
-    # Two columns nearly on top of each other: the star of neighbors is no good approximation.
-    scale = np.sqrt(np.diagonal(blocks, axis1=1, axis2=2))
-    scales = scale[:, :, None] * scale[:, None]
-    values, vectors = np.linalg.eigh(reduced / scales)
-    inverse = (vectors / np.maximum(values, LEAST_SHARE)[:, None]) @ vectors.transpose(0, 2, 1)
-    return inverse / scales
-
-
-def _conjugate_gradients(multiply, precondition, right, tolerance):
-    """Solve a symmetric system whose vectors come in two parts."""
-    solution = [np.zeros_like(part) for part in right]
-    residual = [part.copy() for part in right]
-    direction = preconditioned = precondition(*residual)
-    power = start = sum(np.vdot(a, b) for a, b in zip(residual, preconditioned, strict=True))
-    for _ in range(MOST_STEPS):
-        if power <= tolerance**2 * start or power <= 0:
-            break
-        image = multiply(*direction)
-        curvature = sum(np.vdot(a, b) for a, b in zip(direction, image, strict=True))
-        if curvature <= 0:
-            break
-        length = power / curvature
-        solution = [s + length * d for s, d in zip(solution, direction, strict=True)]
-        residual = [r - length * i for r, i in zip(residual, image, strict=True)]
-        preconditioned = precondition(*residual)
-        last, power = (
-            power,
-            sum(np.vdot(a, b) for a, b in zip(residual, preconditioned, strict=True)),
+    def couple_background(
+        self, placement: Placement, background: Background, weights: np.ndarray
+    ) -> sparse.csr_matrix:
+        """Fisher matrix between columns and nodes, (C N, K L)."""
+        padded = self.pad_image(weights)
+        spans, firsts, alongs = [], [], []
+        for axis, along in enumerate((background.along_y, background.along_x)):
+            n_pixels, n_nodes = along.shape
+            size = self.table.basis.shape[2 + axis]
+            spans.append(min(n_nodes, int(np.ceil(size / n_pixels * (n_nodes - 1))) + 2))
+            start = np.clip(placement.corners[:, axis] - 2 * self._reach[axis], 0, n_pixels - 1)
+            firsts.append(np.minimum((along[start] > 0).argmax(axis=1), n_nodes - spans[axis]))
+            inside = np.zeros((n_nodes, self.padded_shape[axis]), np.float32)
+            inside[:, self.inner[axis]] = along.T
+            alongs.append(inside)
+        first = np.stack(firsts, axis=1)
+        sums = couple_nodes(
+            padded,
+            placement.corners,
+            placement.phases,
+            self.table.basis,
+            alongs[0],
+            alongs[1],
+            first,
+            tuple(spans),
         )
-        direction = [p + power / last * d for p, d in zip(preconditioned, direction, strict=True)]
-    return solution[0], solution[1]
-
-
-class Overlap:
-    """Overlap integrals of neighboring columns.
-
-    Parameters
-    ----------
-    profile : Profile
-        Shape of a column.
-    pixel_sizes : (float, float)
-        Å per pixel along y and x.
-    """
-
-    def __init__(self, profile: Profile, pixel_sizes: tuple[float, float]) -> None:
-        self._profile = autocorrelate(profile)
-        self._sizes = np.asarray(pixel_sizes)
-        self.reach = 5.5 * profile.sigma
-
-    def find_pairs(self, positions: np.ndarray) -> np.ndarray:
-        """Pairs (M, 2) of columns at positions (N, 2) in pixels that overlap."""
-        tree = spatial.cKDTree(positions * self._sizes)
-        return tree.query_pairs(self.reach, output_type="ndarray").astype(np.intp)
-
-    def couplings(self, offsets: np.ndarray) -> np.ndarray:
-        """Sum over pixels of products of the bases of two columns.
-
-        Parameters
-        ----------
-        offsets : (M, 2) array, px
-            Position of the second column minus that of the first.
-
-        Returns
-        -------
-        (M, 3, 3) array
-            Basis of the first column (y, x, value) by that of the second.
-        """
-        y, x = (offsets * self._sizes).T
-        area = float(self._sizes.prod())
-        out = np.empty((len(offsets), 3, 3))
-        size_y, size_x = self._sizes
-
-        def value(order_y, order_x):
-            scale = area * size_y**order_y * size_x**order_x
-            return self._profile.evaluate(y, x, orders=(order_y, order_x)) * scale
-
-        out[:, 2, 2] = value(0, 0)
-        out[:, 2, 0] = value(1, 0)
-        out[:, 2, 1] = value(0, 1)
-        out[:, 0, 2], out[:, 1, 2] = -out[:, 2, 0], -out[:, 2, 1]
-        out[:, 0, 0] = -value(2, 0)
-        out[:, 1, 1] = -value(0, 2)
-        out[:, 0, 1] = out[:, 1, 0] = -value(1, 1)
-        return out
+        n, n_bases = sums.shape[:2]
+        rows = first[:, :1] + np.arange(spans[0])
+        columns = first[:, 1:] + np.arange(spans[1])
+        n_x = background.along_x.shape[1]
+        node = (rows[:, :, None] * n_x + columns[:, None]).reshape(n, 1, -1)
+        index = np.broadcast_to(node, (n, n_bases, node.shape[2])).ravel()
+        pointer = np.arange(n * n_bases + 1) * node.shape[2]
+        shape = (n * n_bases, background.along_y.shape[1] * n_x)
+        return sparse.csr_matrix((sums.ravel().astype(float), index, pointer), shape=shape)

@@ -1,16 +1,19 @@
 """Maximum likelihood fit of all columns of an image at once."""
 
 import numpy as np
-from scipy import ndimage, special
+from scipy import ndimage
 
-from adatom.detect.columns import Background, Fisher, Overlap, PatchGrid, invert_neighborhoods
-from adatom.detect.profile import PatchTable, Profile, tabulate_profile
+from adatom.detect.columns import Background, PatchGrid
+from adatom.detect.fisher import Fisher, find_pairs, invert_neighborhoods
+from adatom.detect.profile import Profile, tabulate_profile
 
-CORE_WIDTHS = 3.2
+LONGEST_RADIUS = 4.0
+PAIR_WIDTHS = 5.5
+RIM_WIDTHS = 4.0
 STEP_WIDTHS = 0.3
 USED_REACH = 2.0
 LONGEST_WAY = 1.0
-WHOLE = 0.9
+MOST_GROWTH = 1.5
 
 
 class JointFit:
@@ -41,7 +44,7 @@ class JointFit:
         profile: Profile,
         noise: tuple[float, float],
     ) -> None:
-        self.values = values
+        self.values = values.astype(np.float32)
         self.start = positions
         self.positions = positions.copy()
         self.pixel_sizes = pixel_sizes
@@ -49,11 +52,7 @@ class JointFit:
         self.noise = noise
         self.intensity = np.zeros(len(positions))
         self.nodes = np.zeros((background.along_y.shape[1], background.along_x.shape[1]))
-        self.tail: np.ndarray | float = 0.0
         self.fisher: Fisher | None = None
-        self.gaussian = profile
-        self.change: np.ndarray | None = None
-        self.integral = 1.0
         self.covered = self._cover()
         self.change_profile(profile)
         smooth = ndimage.gaussian_filter(values, 1.0)
@@ -65,15 +64,10 @@ class JointFit:
         self.profile = profile
         self.intensity = self.intensity * scale
         self.nodes = self.nodes + offset
-        radius = min(CORE_WIDTHS * profile.sigma, profile.radius)
-        self.grid = PatchGrid(
-            self.values.shape, tabulate_profile(profile, self.pixel_sizes, radius)
-        )
-        self.overlap = Overlap(profile, self.pixel_sizes)
-        self.pairs = self.overlap.find_pairs(self.positions)
+        table = tabulate_profile(profile, self.pixel_sizes, self._radius())
+        self.grid = PatchGrid(self.values.shape, table)
         self.placement = self.grid.place(self.positions)
         self.fisher = None
-        self.tail = self._render_tail(radius)
 
     def add_columns(self, positions: np.ndarray) -> None:
         """Fit further columns at positions (M, 2) too."""
@@ -91,22 +85,10 @@ class JointFit:
         size = [2 * round(USED_REACH / step) + 1 for step in self.pixel_sizes]
         return ndimage.maximum_filter(marks, size).astype(np.float32)
 
-    def _render_tail(self, radius: float) -> np.ndarray | float:
-        """Image of what lies outside the core of each column; it hardly changes with a step."""
-        if self.profile.radius <= radius or not self.intensity.any():
-            return 0.0
-        table = tabulate_profile(self.profile, self.pixel_sizes, self.profile.radius)
-        near = np.hypot(*(table.offsets * self.pixel_sizes).T) <= radius
-        if near.all():
-            return 0.0
-        far = PatchTable(table.offsets[~near], np.ascontiguousarray(table.basis[:, :, ~near]))
-        wide = PatchGrid(self.values.shape, far)
-        return wide.render(wide.place(self.positions, only_value=True), self.intensity)
-
     def model(self) -> np.ndarray:
         """Expected image, (H, W)."""
         columns = self.grid.render(self.placement, self.intensity)
-        return columns + self.tail + self.background.field(self.nodes)
+        return columns + self.background.field(self.nodes)
 
     def iterate(self, n_steps: int, *, tolerance: float = 0.03) -> None:
         """Take steps of Fisher scoring, each solved to a relative tolerance."""
@@ -123,7 +105,27 @@ class JointFit:
 
     def make_fisher(self) -> Fisher:
         """Joint Fisher matrix at the present state."""
-        return Fisher(self.grid, self.placement, self.background, self.weights)
+        return self._fisher(self.weights, PAIR_WIDTHS * self.profile.sigma, 1e-3)
+
+    def make_exact_fisher(self, weights: np.ndarray) -> Fisher:
+        """The same for weights (H, W), every overlap included, with hardly a guard."""
+        return self._fisher(weights, 2 * self._radius(), 1e-6)
+
+    def inside_rim(self) -> np.ndarray:
+        """1 where no column outside the image can reach that nobody knows of, (H, W)."""
+        shape = np.array(self.values.shape)
+        rim = np.ceil(RIM_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)).astype(int)
+        rim = np.where(shape > 4 * rim, rim, 0)
+        inside = np.zeros(self.values.shape, np.float32)
+        inside[rim[0] : shape[0] - rim[0], rim[1] : shape[1] - rim[1]] = 1
+        return inside
+
+    def _radius(self) -> float:
+        return min(self.profile.radius, LONGEST_RADIUS)
+
+    def _fisher(self, weights: np.ndarray, reach: float, guard: float) -> Fisher:
+        pairs = find_pairs(self.positions * self.pixel_sizes, reach)
+        return Fisher(self.grid, self.placement, pairs, self.background, weights, guard)
 
     def project_out(self, image: np.ndarray) -> np.ndarray:
         """What a fit would leave of an image (H, W), to first order."""
@@ -131,39 +133,16 @@ class JointFit:
         weighted = image * self.weights
         gradient = self.grid.project(self.placement, weighted)
         step, node_step = fisher.solve(gradient, self.background.gather(weighted))
-        patches = np.einsum("nip,ni->np", self.placement.basis, step.astype(np.float32))
-        explained = self.grid.scatter(self.placement.index, patches)
+        explained = self.grid.spread(self.placement, step)
         return image - explained - self.background.field(node_step)
 
     def covariance(self) -> np.ndarray:
         """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
         self.weights = self._weights_of(self.model())
-        fisher = self.make_fisher()
-        trace = np.trace(fisher.blocks, axis1=1, axis2=2)
-        blocks = fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
-        first, second = self.pairs.T
-        middle = (self.positions[first] + self.positions[second]) / 2
-        couplings = self.overlap.couplings(self.positions[second] - self.positions[first])
-        visible = self._visible_share()
-        # Half a column overlaps less than a whole one, and too much makes the matrix indefinite.
-        whole = np.minimum(visible[first], visible[second]) > WHOLE
-        couplings *= (self._smooth_weights(middle) * whole)[:, None, None]
-        return invert_neighborhoods(blocks, self.pairs, couplings)
-
-    def _visible_share(self) -> np.ndarray:
-        """Share of each column's information that lies inside the image, (N,)."""
-        widths = self.profile.sigma / np.array(self.pixel_sizes)
-        low = special.erf((self.positions + 0.5) / widths)
-        high = special.erf((np.array(self.values.shape) - 0.5 - self.positions) / widths)
-        return np.clip((low + high) / 2, 0, 1).prod(axis=1)
-
-    def _smooth_weights(self, positions: np.ndarray) -> np.ndarray:
-        """Weights averaged over the overlap of two columns around positions (M, 2)."""
-        width = [0.7 * self.profile.sigma / size for size in self.pixel_sizes]
-        smooth = ndimage.gaussian_filter(self.weights, width, truncate=2.5)
-        limit = np.array(self.values.shape) - 1
-        y, x = np.clip(np.rint(positions), 0, limit).astype(np.intp).T
-        return smooth[y, x]
+        self.fisher = self.make_fisher()
+        trace = np.trace(self.fisher.blocks, axis1=1, axis2=2)
+        blocks = self.fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
+        return invert_neighborhoods(blocks, self.fisher.pairs, self.fisher.couplings)
 
     def _weights_of(self, model: np.ndarray) -> np.ndarray:
         constant, slope = self.noise
@@ -182,13 +161,16 @@ class JointFit:
         way = self.positions + np.clip(moved, -limit, limit) - self.start
         self.positions = self.start + np.clip(way, -furthest, furthest)
         self.placement = self.grid.place(self.positions)
-        self.intensity = np.maximum(self.intensity + step[:, 2], 0.02 * spread)
+        # Columns at the rim would swing between far and bright, near and dim.
+        most = MOST_GROWTH * self.intensity + 3 * spread
+        intensity = np.clip(self.intensity + step[:, 2], self.intensity / MOST_GROWTH, most)
+        self.intensity = np.maximum(intensity, 0.02 * spread)
         self.nodes = self.nodes + node_step
 
     def _guess(self, smooth: np.ndarray) -> None:
         level = np.percentile(smooth, 5)
         limit = np.array(self.values.shape) - 1
         y, x = np.clip(np.rint(self.positions), 0, limit).astype(np.intp).T
-        peak = self.grid.table.basis[:, 2].max()
+        peak = self.grid.table.basis[:, -1].max()
         self.nodes[:] = level
         self.intensity = np.maximum(smooth[y, x] - level, 0) / peak

@@ -71,7 +71,8 @@ def fit_inflation(fit: JointFit) -> float:
     scale = np.sqrt(fit.weights)
     noise = np.random.default_rng(0).standard_normal(fit.values.shape).astype(np.float32)
     white = fit.project_out(noise / np.where(scale > 0, scale, 1))
-    power = [_ring_power(image * scale) for image in (fit.values - fit.model(), white)]
+    inside = scale * fit.inside_rim()
+    power = [_ring_power(image * inside) for image in (fit.values - fit.model(), white)]
     frequency = (np.arange(RINGS) + 0.5) / RINGS * 0.5
     width = fit.profile.sigma / float(np.prod(fit.pixel_sizes)) ** 0.5
     # Ring area times squared frequency times the squared transform of a Gaussian.

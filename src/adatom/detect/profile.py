@@ -1,5 +1,6 @@
 """Shape of a column's image: a cubic spline that stands for a Gaussian, a probe or an estimate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -196,23 +197,28 @@ def core_covariance(values: np.ndarray, step: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PatchTable:
-    """A profile sampled on the pixels around a column, for every sub-pixel phase of its center.
+    """Bases sampled on the pixels around a column, for every sub-pixel phase of its center.
 
     Attributes
     ----------
-    offsets : (P, 2) int array, px
-        Pixels [y, x] of a patch relative to the pixel nearest to the column.
-    basis : (PHASES², 3, P) float32 array
-        Derivatives of the profile by the column's y and x (per pixel) and its value, for unit
-        intensity (sum over pixels 1).
+    reach : (int, int)
+        Pixels [y, x] from the first pixel of a patch to the one nearest to the column.
+    basis : (PHASES², C, h, w) float32 array
+        As `tabulate_profile` says; zero outside a disc.
     """
 
-    offsets: np.ndarray
+    reach: tuple[int, int]
     basis: np.ndarray
 
 
+SLOPES_AND_VALUE = ((1, 0), (0, 1), (0, 0))
+
+
 def tabulate_profile(
-    profile: Profile, pixel_sizes: tuple[float, float], radius: float
+    profile: Profile,
+    pixel_sizes: tuple[float, float],
+    radius: float,
+    orders: Sequence[tuple[int, int]] = SLOPES_AND_VALUE,
 ) -> PatchTable:
     """Sample a profile for every sub-pixel phase.
 
@@ -224,54 +230,32 @@ def tabulate_profile(
         Å per pixel along y and x.
     radius : float
         Radius of the patch, Å.
+    orders : sequence of (int, int)
+        Derivatives by the column's y and x, per pixel.
 
     Returns
     -------
     PatchTable
-        Offsets of the pixels and the profile with its derivatives there.
+        The derivatives for unit intensity: the sum over pixels of the value itself is 1.
     """
     half_y, half_x = (int(np.ceil(radius / size)) for size in pixel_sizes)
-    rows, columns = np.arange(-half_y, half_y + 1), np.arange(-half_x, half_x + 1)
+    # Rows of whole vectors: a compiled loop over them has no remainder.
+    width = -(-(2 * half_x + 1) // 8) * 8
+    rows, columns = np.arange(-half_y, half_y + 1), np.arange(-half_x, width - half_x)
     phases = (np.arange(PHASES) + 0.5) / PHASES - 0.5
-    y = ((rows - phases[:, None]) * pixel_sizes[0]).ravel()
-    x = ((columns - phases[:, None]) * pixel_sizes[1]).ravel()
+    y = (rows - phases[:, None]) * pixel_sizes[0]
+    x = (columns - phases[:, None]) * pixel_sizes[1]
     area = pixel_sizes[0] * pixel_sizes[1]
-    scales = (-area * pixel_sizes[0], -area * pixel_sizes[1], area)
     parts = []
-    for orders, scale in zip(((1, 0), (0, 1), (0, 0)), scales, strict=True):
-        grid = profile.evaluate_grid(y, x, orders=orders) * scale
-        grid = grid.reshape(PHASES, len(rows), PHASES, len(columns)).transpose(0, 2, 1, 3)
-        parts.append(grid.reshape(PHASES**2, -1))
+    for order_y, order_x in orders:
+        scale = area * (-pixel_sizes[0]) ** order_y * (-pixel_sizes[1]) ** order_x
+        grid = profile.evaluate_grid(y.ravel(), x.ravel(), orders=(order_y, order_x)) * scale
+        grid = grid.reshape(PHASES, len(rows), PHASES, width).transpose(0, 2, 1, 3)
+        parts.append(grid.reshape(PHASES**2, len(rows), width))
     basis = np.stack(parts, axis=1).astype(np.float32)
-    grid_y, grid_x = np.meshgrid(rows, columns, indexing="ij")
-    inside = np.hypot(grid_y * pixel_sizes[0], grid_x * pixel_sizes[1]).ravel() <= radius
-    offsets = np.stack([grid_y.ravel(), grid_x.ravel()], axis=1)[inside]
-    return PatchTable(offsets, np.ascontiguousarray(basis[:, :, inside]))
-
-
-def autocorrelate(profile: Profile) -> Profile:
-    """Overlap integral of two columns as a function of their distance.
-
-    Parameters
-    ----------
-    profile : Profile
-        Shape of a column.
-
-    Returns
-    -------
-    Profile
-        ∫ g(u) g(u − d) du at the offset d, Å⁻², as a spline.
-    """
-    half = len(profile.coefficients) // 2
-    axis = np.arange(-half - 1, half + 2) * profile.step
-    values = profile.evaluate_grid(axis, axis)
-    size = 2 * len(values) - 1
-    spectrum = np.fft.rfft2(values, s=(size, size))
-    overlap = (
-        np.fft.fftshift(np.fft.irfft2(np.abs(spectrum) ** 2, s=(size, size))) * profile.step**2
-    )
-    coefficients = ndimage.spline_filter(overlap, order=3, mode="mirror")
-    return Profile(coefficients, profile.step, 2 * profile.covariance, profile.kind)
+    apart = np.hypot(rows[:, None] * pixel_sizes[0], columns * pixel_sizes[1])
+    basis[:, :, apart > radius] = 0
+    return PatchTable((half_y, half_x), basis)
 
 
 def cubic_spline(offset: np.ndarray, order: int) -> np.ndarray:

@@ -13,12 +13,13 @@ from adatom.detect.fit import JointFit
 from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
-from adatom.detect.shape import improve_shape, improve_width
+from adatom.detect.shape import ShapeFit, improve_width
 
 FIRST_WIDTH = 0.45
 FEWEST_FOR_SHAPE = 20
 RIM = 1.5
 ROUGH = 0.15
+FINE = 0.01
 MOST_SHAPES = 3
 SETTLED = 0.006
 
@@ -195,13 +196,16 @@ def _fit(  # noqa: PLR0917
 
 def _fit_shape(fit: JointFit, is_counts: bool) -> None:
     """Estimate the shape and fit the columns with it, in turn, until the shape stays."""
-    for _ in range(MOST_SHAPES if len(fit.start) >= FEWEST_FOR_SHAPE else 0):
-        if not is_counts:
-            fit.noise = fit_noise(fit)
-        change = improve_shape(fit)
-        fit.iterate(1, tolerance=ROUGH)
-        if change < SETTLED:
+    if len(fit.start) < FEWEST_FOR_SHAPE:
+        return
+    if not is_counts:
+        fit.noise = fit_noise(fit)
+    shape = ShapeFit(fit)
+    for _ in range(MOST_SHAPES):
+        if shape.improve() < SETTLED:
             break
+        fit.iterate(2, tolerance=FINE)
+        shape.prepare()
 
 
 def _collect(

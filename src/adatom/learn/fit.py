@@ -219,9 +219,7 @@ def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def weigh_classes(
-    pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int
-) -> torch.Tensor:
+def weigh_classes(pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int) -> torch.Tensor:
     """Weights of the classes in the loss: rare labels count more, so that they are learned too.
 
     Parameters

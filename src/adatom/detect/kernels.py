@@ -1,0 +1,203 @@
+"""Loops over the pixels of all patches, compiled: what a fit spends its time on."""
+
+# ruff: noqa: PLR0917 (compiled loops take arrays, not objects)
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, fastmath=True)
+def add_patches(image, corners, phases, factors, basis):
+    """Add to an image, for each patch, its bases times their factors.
+
+    Parameters
+    ----------
+    image : (H, W) float32 array
+        Changed in place; every patch lies inside.
+    corners : (N, 2) int array
+        First pixel [y, x] of each patch.
+    phases : (N,) int array
+        Row of the table.
+    factors : (N, C) float32 array
+        Factor of each basis.
+    basis : (R, C, h, w) float32 array
+        Table of bases.
+    """
+    n_bases, height, width = basis.shape[1:]
+    for i in range(len(corners)):
+        top, left = corners[i]
+        for c in range(n_bases):
+            factor = factors[i, c]
+            if factor == 0:
+                continue
+            table = basis[phases[i], c]
+            for y in range(height):
+                row = image[top + y, left : left + width]
+                for x in range(width):
+                    row[x] += factor * table[y, x]
+
+
+@njit(cache=True, fastmath=True)
+def sum_patches(image, corners, phases, basis):
+    """Sum of image times basis over each patch, (N, C); arguments as of `add_patches`."""
+    n_bases, height, width = basis.shape[1:]
+    sums = np.empty((len(corners), n_bases), np.float32)
+    for i in range(len(corners)):
+        top, left = corners[i]
+        for c in range(n_bases):
+            table = basis[phases[i], c]
+            total = np.float32(0)
+            for y in range(height):
+                row = image[top + y, left : left + width]
+                for x in range(width):
+                    total += row[x] * table[y, x]
+            sums[i, c] = total
+    return sums
+
+
+@njit(cache=True, fastmath=True)
+def couple_patches(weights, corners, phases, basis, pairs):
+    """Sum of weight times basis times basis over the common pixels of pairs of patches.
+
+    Parameters
+    ----------
+    weights : (H, W) float32 array
+        Weight of every pixel.
+    corners, phases, basis
+        As of `add_patches`.
+    pairs : (M, 2) int array
+        Patches; one with itself gives its own matrix.
+
+    Returns
+    -------
+    (M, C, C) float32 array
+        Basis of the first patch by that of the second.
+    """
+    n_bases, height, width = basis.shape[1:]
+    out = np.zeros((len(pairs), n_bases, n_bases), np.float32)
+    scaled = np.empty(width, np.float32)
+    for m in range(len(pairs)):
+        i, j = pairs[m]
+        down, right = corners[j] - corners[i]
+        first_y, last_y = max(0, down), min(height, height + down)
+        first_x, n_x = max(0, right), width - abs(right)
+        for y in range(first_y, last_y):
+            line = weights[corners[i, 0] + y, corners[i, 1] + first_x :]
+            for a in range(n_bases):
+                mine = basis[phases[i], a, y, first_x:]
+                for x in range(n_x):
+                    scaled[x] = line[x] * mine[x]
+                for b in range(n_bases):
+                    other = basis[phases[j], b, y - down, first_x - right :]
+                    total = np.float32(0)
+                    for x in range(n_x):
+                        total += scaled[x] * other[x]
+                    out[m, a, b] += total
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, n_near):
+    """Sum of weight times basis times the share of each near node over each patch.
+
+    Parameters
+    ----------
+    weights : (H, W) float32 array
+        Weight of every pixel.
+    corners, phases, basis
+        As of `add_patches`.
+    along_y, along_x : (K, H) and (L, W) float32 arrays
+        Share of each row and each column of nodes in the pixels.
+    first : (N, 2) int array
+        First near node [y, x] of each patch.
+    n_near : (int, int)
+        Near nodes along y and x.
+
+    Returns
+    -------
+    (N, C, n_y, n_x) float32 array
+        Sums.
+    """
+    n_bases, height, width = basis.shape[1:]
+    n_y, n_x = n_near
+    out = np.zeros((len(corners), n_bases, n_y, n_x), np.float32)
+    scaled = np.empty(width, np.float32)
+    for i in range(len(corners)):
+        top, left = corners[i]
+        for c in range(n_bases):
+            table = basis[phases[i], c]
+            for y in range(height):
+                row = weights[top + y, left : left + width]
+                for x in range(width):
+                    scaled[x] = row[x] * table[y, x]
+                for b in range(n_x):
+                    share = along_x[first[i, 1] + b, left : left + width]
+                    total = np.float32(0)
+                    for x in range(width):
+                        total += scaled[x] * share[x]
+                    for a in range(n_y):
+                        out[i, c, a, b] += along_y[first[i, 0] + a, top + y] * total
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def sum_products(image, corners, along_y, along_x):
+    """Sum over each patch of image times a function of y times a function of x.
+
+    Parameters
+    ----------
+    image : (H, W) float32 array
+        The image; every patch lies inside.
+    corners : (N, 2) int array
+        First pixel [y, x] of each patch.
+    along_y : (N, A, h) float32 array
+        Functions of y.
+    along_x : (N, B, w) float32 array
+        Functions of x.
+
+    Returns
+    -------
+    (N, A, B) float32 array
+        Sums.
+    """
+    n_y, height = along_y.shape[1:]
+    n_x, width = along_x.shape[1:]
+    sums = np.zeros((len(corners), n_y, n_x), np.float32)
+    for i in range(len(corners)):
+        top, left = corners[i]
+        for y in range(height):
+            row = image[top + y, left : left + width]
+            for b in range(n_x):
+                total = np.float32(0)
+                for x in range(width):
+                    total += row[x] * along_x[i, b, x]
+                for a in range(n_y):
+                    sums[i, a, b] += along_y[i, a, y] * total
+    return sums
+
+
+@njit(cache=True, fastmath=True)
+def add_products(images, corners, along_y, along_x, orders):
+    """Add to images, for each patch, products of a function of y and a function of x.
+
+    Parameters
+    ----------
+    images : (K, H, W) float32 array
+        One image for each product; changed in place, every patch lies inside.
+    corners, along_y, along_x
+        As of `sum_products`.
+    orders : (K, 2) int array
+        Functions of y and of x whose product goes to each image.
+    """
+    height, width = along_y.shape[2], along_x.shape[2]
+    for k in range(len(orders)):
+        order_y, order_x = orders[k]
+        image = images[k]
+        for i in range(len(corners)):
+            top, left = corners[i]
+            function = along_x[i, order_x]
+            for y in range(height):
+                factor = along_y[i, order_y, y]
+                row = image[top + y, left : left + width]
+                for x in range(width):
+                    row[x] += factor * function[x]

@@ -1,0 +1,66 @@
+"""The sparse Fisher matrix and its kernels against dense sums over pixels."""
+
+import numpy as np
+import pytest
+
+from adatom.detect.columns import PatchGrid, make_background
+from adatom.detect.fisher import Fisher, find_pairs
+from adatom.detect.profile import make_gaussian_profile, tabulate_profile
+
+SHAPE, PIXEL = (44, 52), 0.2
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(0)
+    # Far apart, overlapping, at the rim, and outside.
+    positions = np.array(
+        [[12.3, 14.8], [12.1, 20.4], [17.7, 16.6], [33.2, 40.9], [0.4, 30], [45, 9]]
+    )
+    profile = make_gaussian_profile(np.array([[0.16, 0.03], [0.03, 0.2]]))
+    grid = PatchGrid(SHAPE, tabulate_profile(profile, (PIXEL, PIXEL), profile.radius))
+    background = make_background(SHAPE, (16, 16))
+    weights = rng.uniform(0.5, 2, SHAPE).astype(np.float32)
+    pairs = find_pairs(positions * PIXEL, 2 * profile.radius)
+    placement = grid.place(positions)
+    fisher = Fisher(grid, placement, pairs, background, weights, 1e-9)
+    columns = []
+    for column in range(len(positions)):
+        for basis in range(3):
+            factors = np.zeros((len(positions), 3))
+            factors[column, basis] = 1
+            columns.append(grid.spread(placement, factors).ravel())
+    n_nodes = background.along_y.shape[1], background.along_x.shape[1]
+    for node in range(n_nodes[0] * n_nodes[1]):
+        unit = np.zeros(n_nodes)
+        unit.flat[node] = 1
+        columns.append(background.field(unit).ravel())
+    design = np.array(columns, float)
+    return grid, placement, background, weights, fisher, design, n_nodes
+
+
+def test_exact_solution_inverts_dense_matrix(case):
+    *_, weights, fisher, design, _ = case
+    dense = (design * weights.ravel()) @ design.T
+    right = dense @ np.random.default_rng(1).standard_normal((len(dense), 2))
+    solved = fisher.solve_exactly(right)
+    np.testing.assert_allclose(dense @ solved, right, atol=2e-4 * np.abs(right).max())
+
+
+def test_conjugate_gradients_agree_with_exact_solution(case):
+    *_, weights, fisher, design, n_nodes = case
+    image = np.random.default_rng(2).standard_normal(design.shape[1])
+    gradient = design @ (weights.ravel() * image)
+    columns, nodes = fisher.solve(
+        gradient[:18].reshape(-1, 3), gradient[18:].reshape(n_nodes), tolerance=1e-5
+    )
+    found = np.concatenate([columns.ravel(), nodes.ravel()])
+    explained, exact = found @ design, fisher.solve_exactly(gradient) @ design
+    np.testing.assert_allclose(explained, exact, atol=2e-3 * np.abs(exact).max())
+
+
+def test_projection_is_adjoint_of_rendering(case):
+    grid, placement, *_, design, _ = case
+    image = np.random.default_rng(3).standard_normal(SHAPE)
+    projected = grid.project(placement, image)
+    np.testing.assert_allclose(projected.ravel(), design[:18] @ image.ravel(), rtol=1e-4, atol=1e-4)
