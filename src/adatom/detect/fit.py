@@ -8,7 +8,7 @@ from adatom.detect.fisher import Fisher, find_pairs, invert_neighborhoods
 from adatom.detect.profile import Profile, tabulate_profile
 
 LONGEST_RADIUS = 4.0
-PAIR_WIDTHS = 5.5
+PAIR_WIDTHS, EXACT_WIDTHS = 5.5, 7.0
 RIM_WIDTHS = 4.0
 STEP_WIDTHS = 0.3
 USED_REACH = 2.0
@@ -71,6 +71,8 @@ class JointFit:
 
     def add_columns(self, positions: np.ndarray) -> None:
         """Fit further columns at positions (M, 2) too."""
+        if len(positions) == 0:
+            return
         self.start = np.concatenate([self.start, positions])
         self.positions = np.concatenate([self.positions, positions])
         self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
@@ -109,7 +111,7 @@ class JointFit:
 
     def make_exact_fisher(self, weights: np.ndarray) -> Fisher:
         """The same for weights (H, W), every overlap included, with hardly a guard."""
-        return self._fisher(weights, 2 * self._radius(), 1e-6)
+        return self._fisher(weights, EXACT_WIDTHS * self.profile.sigma, 1e-6)
 
     def inside_rim(self) -> np.ndarray:
         """1 where no column outside the image can reach that nobody knows of, (H, W)."""
@@ -138,11 +140,10 @@ class JointFit:
 
     def covariance(self) -> np.ndarray:
         """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
-        self.weights = self._weights_of(self.model())
-        self.fisher = self.make_fisher()
-        trace = np.trace(self.fisher.blocks, axis1=1, axis2=2)
-        blocks = self.fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
-        return invert_neighborhoods(blocks, self.fisher.pairs, self.fisher.couplings)
+        fisher = self.fisher or self.make_fisher()
+        trace = np.trace(fisher.blocks, axis1=1, axis2=2)
+        blocks = fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
+        return invert_neighborhoods(blocks, fisher.pairs, fisher.couplings)
 
     def _weights_of(self, model: np.ndarray) -> np.ndarray:
         constant, slope = self.noise

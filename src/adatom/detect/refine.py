@@ -21,6 +21,8 @@ RIM = 1.5
 ROUGH = 0.15
 FINE = 0.01
 MOST_SHAPES = 3
+WINDOW = 80.0
+LEAST_SAVING = 0.7
 SETTLED = 0.006
 
 
@@ -125,7 +127,14 @@ def refine_positions(
     start = (positions - (bins - 1) / 2) / bins
     # Many small matrices: BLAS threads that wait for each other cost far more than they save.
     with threadpool_limits(1, user_api="blas"):
-        fit = _fit(binned, start, (float(coarse[0]), float(coarse[1])), is_counts, profile, config)
+        pixels = (float(coarse[0]), float(coarse[1]))
+        window = _choose_window(binned.shape, start, pixels)
+        if profile is None and window is not None:
+            origin = np.array([part.start for part in window])
+            inside = _lies_in(start, window)
+            part = _fit(binned[window], start[inside] - origin, pixels, is_counts, None, config)
+            profile = part.profile
+        fit = _fit(binned, start, pixels, is_counts, profile, config)
         return _collect(fit, len(positions), bins, is_counts, config)
 
 
@@ -147,6 +156,28 @@ def _check(
             f" (got {wrong})"
         )
     return values, positions
+
+
+def _choose_window(
+    shape: tuple[int, ...], positions: np.ndarray, sizes: tuple[float, float]
+) -> tuple[slice, slice] | None:
+    """Part of a large image, the one with most columns, that tells the shape of a column."""
+    side = np.minimum(shape, np.ceil(WINDOW / np.array(sizes)).astype(int))
+    if np.prod(side) > LEAST_SAVING * np.prod(shape):
+        return None
+    steps = np.ceil((np.array(shape) - side) / (side / 2)).astype(int)
+    windows = [
+        (slice(y, y + int(side[0])), slice(x, x + int(side[1])))
+        for y in np.linspace(0, shape[0] - side[0], steps[0] + 1).astype(int).tolist()
+        for x in np.linspace(0, shape[1] - side[1], steps[1] + 1).astype(int).tolist()
+    ]
+    return max(windows, key=lambda window: _lies_in(positions, window).sum())
+
+
+def _lies_in(positions: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
+    """Columns (N,) whose position is in a part of the image."""
+    low, high = ([getattr(part, end) for part in window] for end in ("start", "stop"))
+    return ((positions > np.array(low) - 0.5) & (positions < np.array(high) - 0.5)).all(axis=1)
 
 
 def _find_nothing() -> Refined:
@@ -177,29 +208,27 @@ def _fit(  # noqa: PLR0917
     background = make_background(values.shape, spacing)
     first = profile or make_gaussian_profile(FIRST_WIDTH**2)
     fit = JointFit(values, start, sizes, background, first, (0.0, 1.0))
-    fit.iterate(3, tolerance=ROUGH)
-    for _ in range(2):
+    fit.iterate(2, tolerance=ROUGH)
+    for _ in range(2 if profile is None else 1):
+        if profile is None:
+            improve_width(fit)
+            fit.iterate(1, tolerance=ROUGH)
         if not is_counts:
             fit.noise = fit_noise(fit)
         fit.add_columns(find_unlisted(fit))
-        fit.iterate(2, tolerance=ROUGH)
-        if profile is None:
-            improve_width(fit)
         fit.iterate(1, tolerance=ROUGH)
     if profile is None:
-        _fit_shape(fit, is_counts)
+        _fit_shape(fit)
     elif not is_counts:
         fit.noise = fit_noise(fit)
     fit.iterate(2)
     return fit
 
 
-def _fit_shape(fit: JointFit, is_counts: bool) -> None:
+def _fit_shape(fit: JointFit) -> None:
     """Estimate the shape and fit the columns with it, in turn, until the shape stays."""
     if len(fit.start) < FEWEST_FOR_SHAPE:
         return
-    if not is_counts:
-        fit.noise = fit_noise(fit)
     shape = ShapeFit(fit)
     for _ in range(MOST_SHAPES):
         if shape.improve() < SETTLED:

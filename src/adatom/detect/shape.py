@@ -116,16 +116,15 @@ class ShapeFit:
         """Fisher matrix of the shapelets, (K, K), and what columns and nodes make of each."""
         fit = self.fit
         corners, along_y, along_x = self._factorize()
-        shape = self._pad(fit.values).shape
-        images = np.zeros((len(self.orders), *shape), np.float32)
-        add_products(images, corners, along_y, along_x, self.orders)
-        reach_y, reach_x = 2 * self._reach
-        images = images[:, reach_y : shape[0] - reach_y, reach_x : shape[1] - reach_x]
         weights = fit.weights * self._usable
-        weighted = images * weights
-        flat = (len(images), -1)
-        full = (weighted.reshape(flat) @ images.reshape(flat).T).astype(float)
-        cross = np.stack([self._project(image) for image in weighted], axis=1)
+        padded = self._pad(weights)
+        images = np.zeros((len(self.orders), *padded.shape), np.float32)
+        add_products(images, corners, along_y, along_x, self.orders)
+        weighted = images * padded
+        full = (weighted.reshape(len(images), -1) @ images.reshape(len(images), -1).T).astype(float)
+        reach_y, reach_x = 2 * self._reach
+        inner = (slice(reach_y, -reach_y), slice(reach_x, -reach_x))
+        cross = np.stack([self._project(image[inner]) for image in weighted], axis=1)
         # A guard of more than rounding would hold the sublattices in place.
         explained = fit.make_exact_fisher(weights).solve_exactly(cross)
         return full - cross.T @ explained + np.diag(1e-7 * np.diag(full) + 1e-30), explained
