@@ -69,15 +69,15 @@ class JointFit:
         self.placement = self.grid.place(self.positions)
         self.fisher = None
 
-    def add_columns(self, positions: np.ndarray) -> None:
-        """Fit further columns at positions (M, 2) too."""
-        if len(positions) == 0:
-            return
-        self.start = np.concatenate([self.start, positions])
-        self.positions = np.concatenate([self.positions, positions])
-        self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
-        self.covered = self._cover()
-        self.change_profile(self.profile)
+    def add_columns(self, positions: np.ndarray) -> bool:
+        """Fit further columns at positions (M, 2) too; whether there are any."""
+        if len(positions):
+            self.start = np.concatenate([self.start, positions])
+            self.positions = np.concatenate([self.positions, positions])
+            self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
+            self.covered = self._cover()
+            self.change_profile(self.profile)
+        return len(positions) > 0
 
     def _cover(self) -> np.ndarray:
         """Pixels near enough to a column to tell something of it or its background, (H, W)."""

@@ -177,7 +177,8 @@ def _choose_window(
 def _lies_in(positions: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
     """Columns (N,) whose position is in a part of the image."""
     low, high = ([getattr(part, end) for part in window] for end in ("start", "stop"))
-    return ((positions > np.array(low) - 0.5) & (positions < np.array(high) - 0.5)).all(axis=1)
+    inside = (positions > np.array(low) - 0.5) & (positions < np.array(high) - 0.5)
+    return np.all(inside, axis=1)
 
 
 def _find_nothing() -> Refined:
@@ -209,14 +210,14 @@ def _fit(  # noqa: PLR0917
     first = profile or make_gaussian_profile(FIRST_WIDTH**2)
     fit = JointFit(values, start, sizes, background, first, (0.0, 1.0))
     fit.iterate(2, tolerance=ROUGH)
-    for _ in range(2 if profile is None else 1):
+    for _ in range(2):
+        if not is_counts:
+            fit.noise = fit_noise(fit)
+        if fit.add_columns(find_unlisted(fit)):
+            fit.iterate(2, tolerance=ROUGH)
         if profile is None:
             improve_width(fit)
             fit.iterate(1, tolerance=ROUGH)
-        if not is_counts:
-            fit.noise = fit_noise(fit)
-        fit.add_columns(find_unlisted(fit))
-        fit.iterate(1, tolerance=ROUGH)
     if profile is None:
         _fit_shape(fit)
     elif not is_counts:
