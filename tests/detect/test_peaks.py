@@ -41,7 +41,9 @@ def test_close_and_weak_candidates_are_dropped_and_nothing_gives_nothing():
     empty[0] = 1
     nothing = find_peaks(empty, 0.2, threshold=0.3, min_distance=0.9)
     assert nothing.positions.shape == (0, 2)
-    evidence = measure_evidence(nothing.shares, np.empty(0), np.empty(0), [[0], [1]])
+    evidence = measure_evidence(
+        nothing.shares, np.empty((0, 2)), np.empty(0), np.empty(0), [[0], [1]]
+    )
     card = Calibration(weights=((1.0,) * 8,) * 2, offsets=(0.0, 0.0), prior=(0.5, 0.5))
     assert calibrate_labels(evidence, np.empty(0), card).shape == (0, 2)
 
@@ -68,7 +70,8 @@ def test_brightness_tells_half_columns_from_whole_ones_by_the_likelihood_ratio()
     whole, error = rng.normal(100, 5, 400), np.full(420, 5.0)
     intensity = np.concatenate([whole, rng.normal(50, 5, 20)])
     shares = np.tile([0.1, 0.45, 0.45], (420, 1))
-    evidence = measure_evidence(shares, intensity, error, [[0], [1, 2]])
+    positions = rng.uniform(0, 60, (420, 2))
+    evidence = measure_evidence(shares, positions, intensity, error, [[0], [1, 2]])
     ratio = evidence[:, 3 + 3]
     assert (ratio[:400] < 0).mean() > 0.99
     assert (ratio[400:] > 0).mean() > 0.99
@@ -90,3 +93,15 @@ def test_vacancy_share_of_the_image_replaces_that_of_the_training(share: float):
     given = np.column_stack([odds / (1 + odds), 1 / (1 + odds)])
     adapted = adapt_shares(given, prior, np.ones(4000))
     assert adapted[:, 1].mean() == pytest.approx(share, abs=0.012)
+
+
+def test_brightness_is_compared_with_the_columns_around():
+    rng = np.random.default_rng(2)
+    positions = rng.uniform(0, 80, (600, 2))
+    slope = 50 + positions[:, 1]  # brighter to the right by more than a missing atom makes
+    is_half = rng.random(600) < 0.05
+    intensity = slope * np.where(is_half, 0.5, 1.0) * rng.normal(1, 0.03, 600)
+    shares = np.tile([0.1, 0.45, 0.45], (600, 1))
+    evidence = measure_evidence(shares, positions, intensity, np.full(600, 2.0), [[0], [1, 2]])
+    assert (evidence[is_half, 6] > 0).all()
+    assert (evidence[~is_half, 6] < 0).mean() > 0.98

@@ -80,7 +80,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     refined = refine_positions(
         values, start, size, is_counts=is_counted(image), config=config.refine
     )
-    evidence = weigh_labels(shares, refined, card)
+    evidence = weigh_labels(shares, refined, size, card)
     label_scores = calibrate_labels(evidence, is_column, card.calibration)
     best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
     columns = {
@@ -127,10 +127,13 @@ def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: 
     )
 
 
-def weigh_labels(shares: np.ndarray, refined: Refined, card: ModelCard) -> np.ndarray:
+def weigh_labels(
+    shares: np.ndarray, refined: Refined, pixel_size: tuple[float, float], card: ModelCard
+) -> np.ndarray:
     """Evidence for the label of each column, (N, n_features): network and fitted brightness."""
     families = [[card.labels.index(label) for label in family] for family in card.families]
-    return measure_evidence(shares, refined.intensity, refined.intensity_err, families)
+    positions = refined.positions * np.array(pixel_size)
+    return measure_evidence(shares, positions, refined.intensity, refined.intensity_err, families)
 
 
 def is_counted(image: xr.DataArray) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import spatial
 from scipy.special import expit, logit, softmax
 
 from adatom.core.errors import ModelError
@@ -10,12 +11,14 @@ from adatom.networks.model import Calibration
 
 _SMALLEST = 1e-6
 _FEWEST_OF_FAMILY = 8
+N_AROUND = 24
 _LEAST_SPREAD = 0.02
 _PSEUDO_COUNT = 20.0  # columns that the training shares count for against those of the image
 
 
 def measure_evidence(
     shares: np.ndarray,
+    positions: np.ndarray,
     intensity: np.ndarray,
     intensity_err: np.ndarray,
     families: Sequence[Sequence[int]],
@@ -26,10 +29,13 @@ def measure_evidence(
     ----------
     shares : (N, n_labels) array
         Raw shares of the labels.
+    positions : (N, 2) array, Å
+        Where the columns are.
     intensity, intensity_err : (N,) arrays
         Fitted intensity and its error.
     families : sequence of sequence of int
-        Labels that share a site: brightness is compared inside a family only.
+        Labels that share a site: brightness is compared inside a family only, and with the
+        columns around, as images are brighter here than there.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def measure_evidence(
         rows = family_of == index
         columns = np.zeros((len(shares), 3))
         if rows.sum() >= _FEWEST_OF_FAMILY:
-            usual = max(float(np.median(intensity[rows])), 1e-30)
+            usual = _median_around(positions[rows], intensity[rows])
             ratio, error = intensity[rows] / usual, intensity_err[rows] / usual
             spread = 1.4826 * np.median(np.abs(ratio - 1))
             variance = np.maximum(error**2, max(float(spread), _LEAST_SPREAD) ** 2)
@@ -55,6 +61,14 @@ def measure_evidence(
             columns[rows, 2] = np.clip(excess, -7, 0) ** 2
         features.append(columns)
     return np.concatenate(features, axis=1)
+
+
+def _median_around(positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Median of the values of the nearest columns, the column itself left out, (N,)."""
+    n_around = min(N_AROUND, len(values) - 1)
+    _, index = spatial.cKDTree(positions).query(positions, k=n_around + 1)
+    around = np.reshape(index, (len(values), -1))[:, 1:]
+    return np.maximum(np.median(values[around], axis=1), 1e-3 * np.median(values) + 1e-30)
 
 
 def calibrate_column(column: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -101,7 +101,7 @@ def _find_candidates(model: Model, example: Example) -> tuple[Peaks, np.ndarray]
     refined = refine_positions(
         example.image, start, example.pixel_size, is_counts=example.is_counts
     )
-    return peaks, weigh_labels(peaks.shares, refined, model.card)
+    return peaks, weigh_labels(peaks.shares, refined, sizes, model.card)
 
 
 def fit_calibration(candidates: Candidates) -> Calibration:
