@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from adatom.core.errors import ConfigError, FileError
+from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.learn.evaluate import Candidates, fit_calibration, measure_reliability
-from adatom.learn.fit import train_model
+from adatom.learn.fit import train_model, weigh_classes
 from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
 from adatom.learn.targets import make_target
 from adatom.simulate.recipe import Recipe
@@ -104,3 +104,21 @@ def test_reliability_of_true_probabilities_is_the_diagonal():
     curve = measure_reliability(scores, rng.random(20000) < scores)
     np.testing.assert_allclose(curve[:, 0], curve[:, 1], atol=0.035)
     assert curve[:, 2].sum() == 20000
+
+
+def test_rare_labels_count_more_but_not_without_end():
+    targets = torch.zeros((1, 40, 40), dtype=torch.int64)
+    targets[0, :20] = 1  # 800 pixels
+    targets[0, 20:25] = 2  # 200: twice the weight
+    targets[0, 30, :1] = 3  # 1: the cap
+    weights = weigh_classes([(torch.zeros(1), targets)], 4)
+    assert weights.tolist() == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_training_that_cannot_work_says_why(tmp_path):
+    odd = TINY.model_copy(update={"dataset": TINY.dataset.model_copy(update={"size": 9.4})})
+    with pytest.raises(ConfigError, match=r"multiple of 2 pixels .* \(got 47\)"):
+        train_model(odd, tmp_path / "odd", n_workers=0)
+    wild = TINY.training.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ModelError, match=r"loss is \w+ at step \d+; lower training.learning_rate"):
+        train_model(TINY.model_copy(update={"training": wild}), tmp_path / "wild", n_workers=0)

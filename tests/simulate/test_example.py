@@ -105,3 +105,27 @@ def test_recipe_errors_name_file_and_field(tmp_path):
         load_recipe(path)
     with pytest.raises(ConfigError, match="haadf_mx2"):
         load_recipe("haadf_mx3")
+
+
+@pytest.mark.parametrize(
+    ("room", "field", "value", "rule"),
+    [
+        ("detector", "dose", -1, "above 0"),
+        ("detector", "dose", {"min": 0, "max": 10}, "above 0"),
+        ("dataset", "pixel_size", 0, "above 0"),
+        ("microscope", "semi_angle", 0, "above 0"),
+        ("structure", "vacancies", 1.2, "between 0 and 1"),
+        ("structure", "vacancies", {"choice": ["many"]}, "valid number"),
+        ("structure", "metal_dopants", ["Qq"], "no chemical element"),
+        ("structure", "materials", ["graphene"], "MoS2"),
+        ("scan", "flyback", 4.0, "below flyback_length"),
+        ("training", "seed", -1, "greater than or equal to 0"),
+        ("training", "name", "../x", "pattern"),
+        ("training", "name", "best", "file of the training"),
+        ("training", "labels", ["M", "X2", "X1"], "dopant"),
+        ("training", "families", [["M", "C"]], "labels only"),
+    ],
+)
+def test_recipes_that_cannot_be_simulated_are_refused(room, field, value, rule):
+    with pytest.raises(ConfigError, match=rule):
+        Recipe.from_mapping({room: {field: value}}, source="test")

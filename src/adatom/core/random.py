@@ -1,9 +1,9 @@
 """Randomness as an argument: generators from seeds, children by spawning, ranges to draw from."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from adatom.core.config import Config
 
@@ -49,7 +49,7 @@ class Draw(Config):
     max: float | None = Field(None, description="Upper end of a uniform range.")
     log_min: float | None = Field(None, gt=0, description="Lower end of a log-uniform range.")
     log_max: float | None = Field(None, gt=0, description="Upper end of a log-uniform range.")
-    choice: tuple[float | str, ...] | None = Field(
+    choice: tuple[float, ...] | None = Field(
         None, min_length=1, description="Values, each as likely."
     )
 
@@ -66,10 +66,10 @@ class Draw(Config):
     def limits(self) -> tuple[float, float]:
         """Lowest and highest number of the range."""
         numbers = [n for n in (self.min, self.max, self.log_min, self.log_max) if n is not None]
-        numbers += [n for n in self.choice or () if isinstance(n, float)]
+        numbers += list(self.choice or ())
         return min(numbers), max(numbers)
 
-    def __call__(self, rng: np.random.Generator) -> Any:
+    def __call__(self, rng: np.random.Generator) -> float:
         """Draw one value."""
         if self.choice is not None:
             return self.choice[int(rng.integers(len(self.choice)))]
@@ -80,10 +80,38 @@ class Draw(Config):
         raise ValueError("empty range")
 
 
-Number = Annotated[float | Draw, Field(union_mode="left_to_right")]
+def limits_of(value: float | Draw) -> tuple[float, float]:
+    """Lowest and highest number of a field that is fixed or a range."""
+    return value.limits() if isinstance(value, Draw) else (value, value)
 
 
-def draw_value(value: float | Draw, rng: np.random.Generator) -> Any:
+def _require_positive(value: float | Draw) -> float | Draw:
+    if limits_of(value)[0] <= 0:
+        raise ValueError("must be above 0")
+    return value
+
+
+def _require_not_negative(value: float | Draw) -> float | Draw:
+    if limits_of(value)[0] < 0:
+        raise ValueError("must not be below 0")
+    return value
+
+
+def _require_share(value: float | Draw) -> float | Draw:
+    low, high = limits_of(value)
+    if low < 0 or high > 1:
+        raise ValueError("must lie between 0 and 1")
+    return value
+
+
+_EITHER = Field(union_mode="left_to_right")
+Number = Annotated[float | Draw, _EITHER]
+Positive = Annotated[float | Draw, _EITHER, AfterValidator(_require_positive)]
+NotNegative = Annotated[float | Draw, _EITHER, AfterValidator(_require_not_negative)]
+Share = Annotated[float | Draw, _EITHER, AfterValidator(_require_share)]
+
+
+def draw_value(value: float | Draw, rng: np.random.Generator) -> float:
     """Value of a field that is fixed or a range.
 
     Parameters
@@ -95,7 +123,7 @@ def draw_value(value: float | Draw, rng: np.random.Generator) -> Any:
 
     Returns
     -------
-    float or str
-        The number (a choice may hold strings).
+    float
+        The number.
     """
     return value(rng) if isinstance(value, Draw) else value

@@ -33,7 +33,7 @@ class RefineConfig(Config):
         default=0.2, gt=0, description="Finer pixels are summed up to this, Å."
     )
     max_shift: float = Field(
-        default=0.45, gt=0, description="Longest way from the start position, Å."
+        default=0.5, gt=0, description="Longest way from the start position, Å."
     )
     background_spacing: float = Field(
         default=8.0, gt=0, description="Distance of background nodes, Å."

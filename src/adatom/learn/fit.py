@@ -65,8 +65,12 @@ def train_model(
 
     Raises
     ------
+    ConfigError
+        If the images do not fit the network, or the folder holds another recipe's training.
     FileError
         If the folder holds a training and `resume` is off, or none and it is on.
+    ModelError
+        If the loss is not finite any more; the folder keeps the last checkpoint.
     """
     folder = Path(folder)
     checkpoint = folder / "checkpoint.safetensors"
@@ -74,7 +78,10 @@ def train_model(
         raise FileError(f"{folder}: holds a training already; resume it or name another folder")
     if resume and not checkpoint.exists():
         raise FileError(f"{folder}: holds no training to resume")
+    _check_size(recipe)
     folder.mkdir(parents=True, exist_ok=True)
+    if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
+        raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
     accelerator = Accelerator(mixed_precision="bf16" if _has_fast_bf16() else "no")
     training = recipe.training
     card = make_card(recipe)
@@ -108,6 +115,11 @@ def train_model(
             accelerator, network, optimizer, batch, weights, _learning_rate(progress.step, recipe)
         )
         progress.step += 1
+        if not math.isfinite(latest):
+            raise ModelError(
+                f"{folder}: the loss is {latest} at step {progress.step}; lower "
+                f"training.learning_rate (got {training.learning_rate:g})"
+            )
         _update_average(average, accelerator.unwrap_model(network), progress.step, training.average)
         running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
         if report and progress.step % 10 == 0:
@@ -159,6 +171,17 @@ def make_card(recipe: Recipe) -> ModelCard:
             "python": platform.python_version(),
         },
     )
+
+
+def _check_size(recipe: Recipe) -> None:
+    """Refuse images that the levels of the network do not halve without rest."""
+    step = 2 ** (len(recipe.network.widths) - 1)
+    n_pixels = round(recipe.dataset.size / recipe.training.pixel_size)
+    if n_pixels == 0 or n_pixels % step:
+        raise ConfigError(
+            f"dataset.size: must be a multiple of {step} pixels of {recipe.training.pixel_size:g} Å"
+            f" (got {n_pixels})"
+        )
 
 
 def _draw_weights(network: UNet, rng: np.random.Generator) -> None:

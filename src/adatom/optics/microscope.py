@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from adatom.core.config import Config
-from adatom.core.random import Draw, Number, draw_value
+from adatom.core.random import Draw, NotNegative, Number, Positive, draw_value
 
 _REST_ENERGY = 510998.95  # eV
 _PLANCK_LIGHT = 12398.42  # eV Å
@@ -14,8 +14,8 @@ _BOHR_RADIUS = 0.529177  # Å
 class Microscope(Config):
     """A probe-corrected STEM. Every number is fixed or a range."""
 
-    energy_eV: Number = Field(60e3, description="Electron energy, eV.")
-    semi_angle: Number = Field(30.0, description="Convergence semi-angle, mrad.")
+    energy_eV: Positive = Field(60e3, description="Electron energy, eV.")
+    semi_angle: Positive = Field(30.0, description="Convergence semi-angle, mrad.")
     defocus: Number = Field(0.0, description="Defocus, Å, + = underfocus (C10 = -defocus).")
     C12: Number = Field(0.0, description="Two-fold astigmatism, Å.")
     phi12: Number = Field(0.0, description="Azimuth of C12, degrees.")
@@ -24,7 +24,7 @@ class Microscope(Config):
     C23: Number = Field(0.0, description="Three-fold astigmatism, Å.")
     phi23: Number = Field(0.0, description="Azimuth of C23, degrees.")
     C30: Number = Field(0.0, description="Spherical aberration, Å.")
-    source_size: Number = Field(0.8, description="Source size, full width at half maximum, Å.")
+    source_size: NotNegative = Field(0.8, description="Source size, full width at half maximum, Å.")
     inner_angle: float = Field(80.0, gt=0, description="Inner angle of the HAADF detector, mrad.")
     outer_angle: float = Field(200.0, gt=0, description="Outer angle of the HAADF detector, mrad.")
 

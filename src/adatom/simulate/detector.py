@@ -8,18 +8,18 @@ from pydantic import Field
 from scipy import ndimage
 
 from adatom.core.config import Config
-from adatom.core.random import Number, draw_value
+from adatom.core.random import NotNegative, Positive, Share, draw_value
 
 
 class Detector(Config):
     """Dose and electronics of the detector."""
 
-    dose: Number = Field(1e4, description="Incident electrons per area, e/Å².")
-    read_noise: Number = Field(0.0, description="Read noise, rms, electrons per pixel.")
-    row_noise: Number = Field(
+    dose: Positive = Field(1e4, description="Incident electrons per area, e/Å².")
+    read_noise: NotNegative = Field(0.0, description="Read noise, rms, electrons per pixel.")
+    row_noise: NotNegative = Field(
         0.0, description="Offset of whole lines, rms, as a share of the contrast."
     )
-    dead_rows: Number = Field(
+    dead_rows: Share = Field(
         0.0, description="Share of lines that are lost (repeat the one before)."
     )
 
@@ -27,15 +27,15 @@ class Detector(Config):
 class FilterConfig(Config):
     """What users do to an image before it reaches us."""
 
-    is_filtered: Number = Field(
+    is_filtered: Share = Field(
         0.0, description="Chance that the image was filtered at all, 0 to 1."
     )
-    width: Number = Field(0.3, description="Width of the low-pass Gaussian, Å.")
-    high_pass: Number = Field(0.3, description="Chance of a band-pass, 0 to 1.")
-    wiener: Number = Field(0.3, description="Chance of a Wiener-like filter instead, 0 to 1.")
-    gamma: Number = Field(1.0, description="Exponent of the gray levels.")
-    saturation: Number = Field(0.0, description="Share of the pixels clipped at each end.")
-    jpeg: Number = Field(0.3, description="Chance of JPEG compression, 0 to 1.")
+    width: NotNegative = Field(0.3, description="Width of the low-pass Gaussian, Å.")
+    high_pass: Share = Field(0.3, description="Chance of a band-pass, 0 to 1.")
+    wiener: Share = Field(0.3, description="Chance of a Wiener-like filter instead, 0 to 1.")
+    gamma: Positive = Field(1.0, description="Exponent of the gray levels.")
+    saturation: Share = Field(0.0, description="Share of the pixels clipped at each end.")
+    jpeg: Share = Field(0.3, description="Chance of JPEG compression, 0 to 1.")
 
 
 def detect(

@@ -3,14 +3,19 @@
 from importlib import resources
 from pathlib import Path
 
-from pydantic import Field
+from ase.data import atomic_numbers
+from pydantic import Field, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
-from adatom.core.random import Draw, Number
+from adatom.core.materials import MATERIALS
+from adatom.core.random import Draw, NotNegative, Number, Positive, Share
 from adatom.optics.microscope import Microscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.scan import ScanConfig
+
+SIMULATED_LABELS = ("M", "X2", "X1", "dopant")
+TRAINING_FILES = ("best", "checkpoint", "history")
 
 
 class StructureConfig(Config):
@@ -20,50 +25,69 @@ class StructureConfig(Config):
         ("MoS2",), min_length=1, description="Hosts, each as likely."
     )
     angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
-    scale: Number = Field(1.0, description="Lattice constant over that of the table.")
-    shear: Number = Field(0.0, description="Shear and axis ratio of the image, as strain.")
-    distortion: Number = Field(0.0, description="Smooth displacements, rms, Å.")
-    distortion_length: Number = Field(30.0, description="Length over which they vary, Å.")
-    disorder: Number = Field(0.03, description="Static displacement of every column per axis, Å.")
-    vacancies: Number = Field(0.0, description="Share of X columns that lack an atom.")
-    double_vacancies: Number = Field(0.05, description="Share of these that lack both.")
-    metal_vacancies: Number = Field(0.0, description="Share of M columns that are empty.")
+    scale: Positive = Field(1.0, description="Lattice constant over that of the table.")
+    shear: NotNegative = Field(0.0, description="Shear and axis ratio of the image, as strain.")
+    distortion: NotNegative = Field(0.0, description="Smooth displacements, rms, Å.")
+    distortion_length: Positive = Field(30.0, description="Length over which they vary, Å.")
+    disorder: NotNegative = Field(
+        0.03, description="Static displacement of every column per axis, Å."
+    )
+    vacancies: Share = Field(0.0, description="Share of X columns that lack an atom.")
+    double_vacancies: Share = Field(0.05, description="Share of these that lack both.")
+    metal_vacancies: Share = Field(0.0, description="Share of M columns that are empty.")
     metal_dopants: tuple[str, ...] = Field((), description="Elements put on M sites.")
-    metal_dopant_share: Number = Field(0.0, description="Share of M sites that are doped.")
+    metal_dopant_share: Share = Field(0.0, description="Share of M sites that are doped.")
     chalcogen_dopants: tuple[str, ...] = Field((), description="Elements put on X sites.")
-    chalcogen_dopant_share: Number = Field(0.0, description="Share of X atoms that are replaced.")
-    grain_boundary: Number = Field(0.0, description="Chance of a grain boundary.")
-    holes: Number = Field(0.0, description="Chance of a hole or an edge.")
+    chalcogen_dopant_share: Share = Field(0.0, description="Share of X atoms that are replaced.")
+    grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
+    holes: Share = Field(0.0, description="Chance of a hole or an edge.")
+
+    @field_validator("materials")
+    @classmethod
+    def _are_sheets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [material.name for material in MATERIALS.values() if material.kind == "mx2"]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"must be of {', '.join(known)}")
+        return names
+
+    @field_validator("metal_dopants", "chalcogen_dopants")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if atomic_numbers.get(symbol, 0) == 0:
+                raise ValueError(f"{symbol!r} is no chemical element")
+        return symbols
 
 
 class SpecimenConfig(Config):
     """What else scatters electrons, and how strongly each column does."""
 
-    exponent: Number = Field(1.7, description="Power of Z that the HAADF contrast follows.")
-    background: Number = Field(0.05, description="Even background, in units of an M peak.")
-    slow_background: Number = Field(0.0, description="Slow variation of it, rms, in M peaks.")
-    contamination: Number = Field(0.0, description="Chance of patches of contamination.")
-    contamination_height: Number = Field(0.5, description="Their height, in M peaks.")
+    exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
+    background: NotNegative = Field(0.05, description="Even background, in units of an M peak.")
+    slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in M peaks.")
+    contamination: Share = Field(0.0, description="Chance of patches of contamination.")
+    contamination_height: NotNegative = Field(0.5, description="Their height, in M peaks.")
 
 
 class ColumnConfig(Config):
     """How wide a column looks."""
 
-    gaussian: Number = Field(0.0, description="Chance of a Gaussian in place of the real probe.")
-    sigma: Number = Field(0.42, description="Standard deviation of that Gaussian, Å.")
-    split: Number = Field(0.0, description="Elongation of that Gaussian (astigmatism), Å.")
-    vibration: Number = Field(
+    gaussian: Share = Field(0.0, description="Chance of a Gaussian in place of the real probe.")
+    sigma: Positive = Field(0.42, description="Standard deviation of that Gaussian, Å.")
+    split: NotNegative = Field(0.0, description="Elongation of that Gaussian (astigmatism), Å.")
+    vibration: NotNegative = Field(
         0.08, description="Thermal displacement per axis added to the probe, Å."
     )
-    tail_weight: Number = Field(0.0, description="Share of the intensity in wide tails.")
-    tail_sigma: Number = Field(1.2, description="Standard deviation of the tails, Å.")
+    tail_weight: Share = Field(0.0, description="Share of the intensity in wide tails.")
+    tail_sigma: Positive = Field(1.2, description="Standard deviation of the tails, Å.")
 
 
 class DatasetConfig(Config):
     """Size of the images."""
 
     size: float = Field(38.4, gt=0, description="Height and width of an image, Å.")
-    pixel_size: Number = Field(0.2, description="Å per pixel.")
+    pixel_size: Positive = Field(0.2, description="Å per pixel.")
 
 
 class NetworkConfig(Config):
@@ -77,7 +101,7 @@ class NetworkConfig(Config):
 class TrainingConfig(Config):
     """How the network learns."""
 
-    name: str = Field("unnamed", description="Name of the model.")
+    name: str = Field("unnamed", pattern=r"^[A-Za-z0-9][\w.-]*$", description="Name of the model.")
     pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
     labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
     families: tuple[tuple[str, ...], ...] = Field(
@@ -92,7 +116,22 @@ class TrainingConfig(Config):
     n_validation: int = Field(48, gt=0, description="Held-out images for the loss.")
     validate_every: int = Field(500, gt=0, description="Steps between two looks at them.")
     patience: int = Field(20, gt=0, description="Looks without improvement before it stops.")
-    seed: int = Field(1, description="Seed of images and weights.")
+    seed: int = Field(1, ge=0, description="Seed of images and weights.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in TRAINING_FILES:
+            raise ValueError("is the name of a file of the training itself")
+        return name
+
+    @model_validator(mode="after")
+    def _name_what_is_simulated(self) -> "TrainingConfig":
+        if set(self.labels) != set(SIMULATED_LABELS):
+            raise ValueError(f"labels must be {', '.join(SIMULATED_LABELS)}, in any order")
+        if extra := {label for family in self.families for label in family} - set(self.labels):
+            raise ValueError(f"families must hold labels only (got {', '.join(sorted(extra))})")
+        return self
 
 
 class Recipe(Config):

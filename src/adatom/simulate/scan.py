@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.ndimage import gaussian_filter1d
 
 from adatom.core.config import Config
-from adatom.core.random import Number, draw_value
+from adatom.core.random import NotNegative, Number, Positive, draw_value, limits_of
 
 _COLUMN_WIDTH = 0.42  # Å, standard deviation of a usual column
 
@@ -15,12 +15,18 @@ _COLUMN_WIDTH = 0.42  # Å, standard deviation of a usual column
 class ScanConfig(Config):
     """Imperfections of the scan."""
 
-    jitter: Number = Field(0.0, description="Random shift of each line along x, rms, Å.")
-    jitter_lines: Number = Field(1.0, description="Lines over which the jitter is correlated.")
-    flyback: Number = Field(0.0, description="Stretch at the start of every line, Å.")
-    flyback_length: Number = Field(4.0, description="Distance over which the flyback decays, Å.")
+    jitter: NotNegative = Field(0.0, description="Random shift of each line along x, rms, Å.")
+    jitter_lines: Positive = Field(1.0, description="Lines over which the jitter is correlated.")
+    flyback: NotNegative = Field(0.0, description="Stretch at the start of every line, Å.")
+    flyback_length: Positive = Field(4.0, description="Distance over which the flyback decays, Å.")
     drift_y: Number = Field(0.0, description="Drift along y during the image, Å.")
     drift_x: Number = Field(0.0, description="Drift along x during the image, Å.")
+
+    @model_validator(mode="after")
+    def _goes_forward(self) -> "ScanConfig":
+        if limits_of(self.flyback)[1] >= limits_of(self.flyback_length)[0]:
+            raise ValueError("flyback must be below flyback_length, or the scan goes backward")
+        return self
 
 
 @dataclass(frozen=True)
