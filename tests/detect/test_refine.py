@@ -8,7 +8,7 @@ from adatom.core.errors import ImageError
 from adatom.detect.bounds import position_bound
 from adatom.detect.columns import PatchGrid
 from adatom.detect.profile import make_gaussian_profile, make_profile, tabulate_profile
-from adatom.detect.refine import Refined, bin_image, refine_positions
+from adatom.detect.refine import RefineConfig, Refined, bin_image, refine_positions
 
 PIXEL = 0.2
 SIGMA = 0.45
@@ -122,6 +122,19 @@ def test_planted_displacements_come_back():
     found = (refined.positions - positions[listed])[chosen]
     truth = planted[listed][chosen]
     assert (found * truth).sum() / (truth**2).sum() == pytest.approx(1, abs=0.05)
+
+
+def test_without_the_lattice_nothing_pulls_back():
+    counts, start, truth, inner, _, _ = make_case(3, seed=12, size=320)
+    config = RefineConfig(use_lattice=False)
+    own = refine_positions(counts, start, PIXEL, is_counts=True, config=config)
+    assert own.prior is None
+    joined = refine_positions(counts, start, PIXEL, is_counts=True)
+    score = ((own.positions - truth) / own.errors)[inner]
+    assert 0.60 < np.mean(np.abs(score) < 1) < 0.76
+    assert root_mean_square((joined.positions - truth)[inner]) < 0.8 * root_mean_square(
+        (own.positions - truth)[inner]
+    )
 
 
 def test_asymmetric_columns_without_bias():

@@ -51,6 +51,11 @@ class AnalyzeConfig(Config):
         None, gt=0, description="Å per pixel; replaces the file's and the lattice's."
     )
     item: str | None = Field(None, description="Which image of a file that holds several.")
+    use_lattice: bool = Field(
+        True,
+        description="Let the neighbors help to place a column at low dose. Off, positions have "
+        "larger errors, and displacements come back whole.",
+    )
 
 
 DEFAULT = AnalyzeConfig()
@@ -133,7 +138,7 @@ def analyze_image(
         with step("load model"):
             model = load_model(config.model)
         with step("find atoms"):
-            atoms = _find_in_frames(calibration.image, model, report)
+            atoms = _find_in_frames(calibration.image, model, config, report)
         summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
         notes = _collect_notes(path, image, calibration, caught) + _doubt(summary, calibration)
         notes += _doubt_kind(calibration, model.card)
@@ -226,16 +231,21 @@ def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
         yield image.isel(frame=number).load()
 
 
-def _find_in_frames(image: "xr.DataArray", model: "Model", report: Report) -> "pd.DataFrame":
+def _find_in_frames(
+    image: "xr.DataArray", model: "Model", config: AnalyzeConfig, report: Report
+) -> "pd.DataFrame":
     import pandas as pd
 
-    from adatom.detect.atoms import find_atoms
+    from adatom.detect.atoms import FindConfig, find_atoms
+    from adatom.detect.refine import RefineConfig
 
+    finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
     tables, n_frames = [], image.sizes.get("frame", 1)
     for index, frame in enumerate(_take_frames(image)):
         if n_frames > 1:
             report(index, n_frames, f"find atoms in frame {index + 1}")
-        tables.append(find_atoms(frame, model).assign(frame=_frame_number(frame)))
+        found = find_atoms(frame, model, config=finding)
+        tables.append(found.assign(frame=_frame_number(frame)))
         logger.info("frame %d: %d columns", _frame_number(frame), len(tables[-1]))
     return pd.concat(tables, ignore_index=True) if n_frames > 1 else tables[0]
 
