@@ -18,7 +18,8 @@ def truth(monkeypatch, sheet, fake_model):
     """A detector that knows the truth: this tests what stands around it."""
     image, atoms = sheet
 
-    def find_atoms(frame, model):
+    def find_atoms(frame, model, config):
+        assert config.refine.use_lattice
         assert frame.dims == ("y", "x")
         return atoms if frame.max() > 0 else atoms.iloc[:0]
 
