@@ -28,7 +28,7 @@ class Background:
 
     def field(self, nodes: np.ndarray) -> np.ndarray:
         """Background of every pixel, (H, W), from the values of the nodes, (K, L)."""
-        return self.along_y @ nodes @ self.along_x.T
+        return self.along_y @ nodes.astype(np.float32) @ self.along_x.T
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values times the weight of each node, (K, L)."""

@@ -1,7 +1,7 @@
 """What the residual of a fit says: the noise of the image, and columns that nobody listed."""
 
 import numpy as np
-from scipy import ndimage, optimize, spatial
+from scipy import fft, ndimage, optimize, spatial
 
 from adatom.detect.fit import JointFit
 
@@ -69,7 +69,7 @@ def fit_inflation(fit: JointFit) -> float:
         Factor of the standard errors, at least 1.
     """
     scale = np.sqrt(fit.weights)
-    noise = np.random.default_rng(0).standard_normal(fit.values.shape).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(fit.values.shape, np.float32)
     white = fit.project_out(noise / np.where(scale > 0, scale, 1))
     inside = scale * fit.inside_rim()
     power = [_ring_power(image * inside) for image in (fit.values - fit.model(), white)]
@@ -89,7 +89,7 @@ def fit_inflation(fit: JointFit) -> float:
 
 def _ring_power(image: np.ndarray) -> np.ndarray:
     """Median power in rings of frequency: Bragg spots are no noise."""
-    spectrum = np.abs(np.fft.rfft2(image)) ** 2
+    spectrum = np.abs(fft.rfft2(image)) ** 2
     y, x = np.fft.fftfreq(image.shape[0]), np.fft.rfftfreq(image.shape[1])
     ring = (np.hypot(y[:, None], x) / 0.5 * RINGS).astype(int).ravel()
     order = np.argsort(ring, kind="stable")
