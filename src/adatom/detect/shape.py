@@ -16,7 +16,7 @@ from adatom.detect.profile import (
 ORDER = 8
 REACH_WIDTHS = 4.8
 FIRST_MISFIT, LEAST_MISFIT, MOST_MISFIT = 0.03, 0.0003, 0.3
-DECAY = 0.7
+N_SHRINKS = 15
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.12, 1.2
 VALUE_AND_CURVES = ((0, 0), (2, 0), (1, 1), (0, 2))
 
@@ -157,16 +157,17 @@ class ShapeFit:
     def _shrink(self, right: np.ndarray, peak: float) -> np.ndarray:
         """Solve with a pull towards zero whose strength the solution itself tells.
 
-        The heights of the shapelets are taken as drawn from a Gaussian, narrower for higher
-        orders; its width is the most likely one (expectation maximization).
+        The heights of the shapelets of one order are taken as drawn from a Gaussian whose width is
+        the most likely one (expectation maximization).
         """
-        falls = np.array([DECAY ** (y + x) for y, x in self.orders]) * peak
-        width = FIRST_MISFIT
-        for _ in range(15):
-            covariance = np.linalg.inv(self._normal + np.diag(1 / (width * falls) ** 2))
+        order = self.orders.sum(axis=1)
+        width = np.full(ORDER + 1, FIRST_MISFIT * peak)
+        for _ in range(N_SHRINKS):
+            covariance = np.linalg.inv(self._normal + np.diag(1 / width[order] ** 2))
             solution = covariance @ right
-            mean_square = float(np.mean((solution**2 + np.diag(covariance)) / falls**2))
-            width = float(np.clip(mean_square**0.5, LEAST_MISFIT, MOST_MISFIT))
+            squares = np.bincount(order, solution**2 + np.diag(covariance), ORDER + 1)
+            mean_square = squares / np.maximum(np.bincount(order, minlength=ORDER + 1), 1)
+            width = np.clip(mean_square**0.5, LEAST_MISFIT * peak, MOST_MISFIT * peak)
         return solution
 
     def _make_profile(self) -> tuple[Profile, float]:
