@@ -7,21 +7,24 @@ from adatom.detect.columns import PatchGrid, make_background
 from adatom.detect.fisher import Fisher, find_pairs
 from adatom.detect.profile import make_gaussian_profile, tabulate_profile
 
-SHAPE, PIXEL = (44, 52), 0.2
+# A usual image; unequal pixels; a strip narrower than a patch.
+CASES = [((44, 52), (0.2, 0.2)), ((44, 52), (0.2, 0.13)), ((9, 60), (0.15, 0.2))]
 
 
-@pytest.fixture
-def case():
+@pytest.fixture(params=CASES)
+def case(request):
+    shape, sizes = request.param
     rng = np.random.default_rng(0)
     # Far apart, overlapping, at the rim, and outside.
     positions = np.array(
         [[12.3, 14.8], [12.1, 20.4], [17.7, 16.6], [33.2, 40.9], [0.4, 30], [45, 9]]
     )
+    positions = positions * np.array(shape) / [44, 52]
     profile = make_gaussian_profile(np.array([[0.16, 0.03], [0.03, 0.2]]))
-    grid = PatchGrid(SHAPE, tabulate_profile(profile, (PIXEL, PIXEL), profile.radius))
-    background = make_background(SHAPE, (16, 16))
-    weights = rng.uniform(0.5, 2, SHAPE).astype(np.float32)
-    pairs = find_pairs(positions * PIXEL, 2 * profile.radius)
+    grid = PatchGrid(shape, tabulate_profile(profile, sizes, profile.radius))
+    background = make_background(shape, (16, 16))
+    weights = rng.uniform(0.5, 2, shape).astype(np.float32)
+    pairs = find_pairs(positions * sizes, 2 * profile.radius)
     placement = grid.place(positions)
     fisher = Fisher(grid, placement, pairs, background, weights, 1e-9)
     columns = []
@@ -61,6 +64,6 @@ def test_conjugate_gradients_agree_with_exact_solution(case):
 
 def test_projection_is_adjoint_of_rendering(case):
     grid, placement, *_, design, _ = case
-    image = np.random.default_rng(3).standard_normal(SHAPE)
+    image = np.random.default_rng(3).standard_normal(grid.shape)
     projected = grid.project(placement, image)
     np.testing.assert_allclose(projected.ravel(), design[:18] @ image.ravel(), rtol=1e-4, atol=1e-4)

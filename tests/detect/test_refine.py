@@ -212,6 +212,50 @@ def test_unequal_pixels():
     assert root_mean_square(errors) < 0.012
 
 
+@pytest.mark.parametrize("gain", [None, 1e-12, 0.001, 1000.0])
+def test_large_image_in_any_unit(gain):
+    counts, start, truth, inner, _, _ = make_case(100, seed=13, size=520)
+    values = counts if gain is None else gain * counts
+    config = RefineConfig(use_lattice=False)
+    refined = refine_positions(values, start, PIXEL, is_counts=gain is None, config=config)
+    assert refined.profile.kind == "estimated"
+    assert refined.is_refined[inner].mean() > 0.999
+    score = ((refined.positions - truth) / refined.errors)[inner]
+    assert 0.60 < np.mean(np.abs(score) < 1) < 0.76
+
+
+def test_few_columns_in_a_large_image():
+    profile = make_gaussian_profile(SIGMA**2)
+    rng = np.random.default_rng(14)
+    grid = np.arange(20, 1000, 160.0)
+    truth = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2) + rng.uniform(-1, 1, (49, 2))
+    truth = np.concatenate([truth, [[-2.0, 500.0]]])
+    counts = rng.poisson(render(truth, np.ones(50), 1000, profile) * 300).astype(float)
+    refined = refine_positions(counts, truth + 0.3, PIXEL, is_counts=True)
+    inside = slice(0, 49)
+    score = ((refined.positions - truth) / refined.errors)[inside]
+    assert 0.55 < np.mean(np.abs(score) < 1) < 0.8
+    outside = refine_positions(counts, truth[-1:], PIXEL, is_counts=True)
+    assert np.isfinite(outside.positions).all()
+
+
+def test_clean_images_stay_finite():
+    axis = (np.arange(81) - 40) * 0.1
+    values = np.exp(-((axis[:, None] - 0.05) ** 2 + axis**2) / (2 * 0.42**2))
+    values += 0.25 * np.exp(-((axis[:, None] - 0.45) ** 2 + (axis - 0.2) ** 2) / (2 * 0.45**2))
+    profile = make_profile(values, 0.1)
+    positions, peaks, _ = make_lattice(160, np.random.default_rng(15))
+    image = render(positions, peaks, 160, profile)
+    inner = ((positions > 20) & (positions < 140)).all(axis=1)
+    config = RefineConfig(use_lattice=False)
+    listed = ((positions > 1) & (positions < 158)).all(axis=1)
+    for height in (1e4, 1e9):
+        start = positions[listed] + 0.2
+        refined = refine_positions(image * height, start, PIXEL, is_counts=False, config=config)
+        errors = (refined.positions - positions[listed])[inner[listed]] * PIXEL
+        assert root_mean_square(errors - errors.mean(axis=0)) < 0.005
+
+
 def test_empty_and_single():
     empty = refine_positions(np.ones((40, 40)), np.zeros((0, 2)), PIXEL, is_counts=True)
     assert isinstance(empty, Refined)

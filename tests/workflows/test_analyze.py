@@ -17,19 +17,20 @@ from adatom.workflows.analyze import AnalyzeConfig, analyze_image, choose_folder
 def truth(monkeypatch, sheet, fake_model):
     """A detector that knows the truth: this tests what stands around it."""
     image, atoms = sheet
+    seen = []
 
     def find_atoms(frame, model, config):
-        assert config.refine.use_lattice
+        seen.append(config)
         assert frame.dims == ("y", "x")
         return atoms if frame.max() > 0 else atoms.iloc[:0]
 
     monkeypatch.setattr(adatom.detect.atoms, "find_atoms", find_atoms)
     monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
-    return image, atoms
+    return image, atoms, seen
 
 
 def test_run_folder_holds_all(truth, tmp_path):
-    image, atoms = truth
+    image, atoms, _ = truth
     write_image(image, tmp_path / "sheet.zarr")
     texts = []
     result = analyze_image(
@@ -59,7 +60,7 @@ def test_run_folder_holds_all(truth, tmp_path):
 
 
 def test_movie_keeps_frame_numbers_and_empty_frames(truth, tmp_path):
-    image, atoms = truth
+    image, atoms, _ = truth
     movie = xr.concat([image, image * 0, image], dim="frame").assign_coords(frame=[4, 5, 9])
     write_image(movie, tmp_path / "movie.zarr")
     result = analyze_image(tmp_path / "movie.zarr", tmp_path)
@@ -94,3 +95,12 @@ def test_inputs_of_one_name_get_folders_of_their_own(tmp_path):
     paths = [tmp_path / "1" / "a.tif", tmp_path / "2" / "a.tif", tmp_path / "b.tif"]
     names = [place.name for place in choose_folders(paths, None, "HAADF 2/b")]
     assert names == [f"{name}_HAADF-2-b.adatom" for name in ("1_a.tif", "2_a.tif", "b")]
+
+
+@pytest.mark.parametrize("use_lattice", [True, False])
+def test_lattice_is_left_out_on_request(truth, tmp_path, use_lattice):
+    image, _, seen = truth
+    write_image(image, tmp_path / "sheet.zarr")
+    config = AnalyzeConfig(use_lattice=use_lattice)
+    analyze_image(tmp_path / "sheet.zarr", tmp_path, config=config)
+    assert [found.refine.use_lattice for found in seen] == [use_lattice]

@@ -8,7 +8,7 @@ from scipy import sparse
 from adatom.detect.kernels import add_patches, couple_nodes, couple_patches, sum_patches
 from adatom.detect.profile import PHASES, PatchTable
 
-MOST_NODES = 400
+MOST_NODES = 400  # of the background: their matrix is dense
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,24 @@ class Background:
 
     def fisher(self, weights: np.ndarray) -> np.ndarray:
         """Fisher matrix of the nodes, (K L, K L), from the weights of the pixels, (H, W)."""
-        pairs_y, pairs_x = (
-            (along[:, :, None] * along[:, None]).reshape(len(along), -1)
-            for along in (self.along_y, self.along_x)
-        )
         n_y, n_x = self.along_y.shape[1], self.along_x.shape[1]
-        matrix = (pairs_y.T @ weights @ pairs_x).reshape(n_y, n_y, n_x, n_x)
-        return matrix.transpose(0, 2, 1, 3).reshape(n_y * n_x, n_y * n_x).astype(float)
+        matrix = np.zeros((n_y, n_x, n_y, n_x))
+        # Only neighboring nodes share pixels.
+        for step_y in (-1, 0, 1):
+            first_y, second_y = _neighbors(n_y, step_y)
+            shared_y = self.along_y[:, first_y] * self.along_y[:, second_y]
+            rows = shared_y.T @ weights
+            for step_x in (-1, 0, 1):
+                first_x, second_x = _neighbors(n_x, step_x)
+                shared = rows @ (self.along_x[:, first_x] * self.along_x[:, second_x])
+                matrix[first_y[:, None], first_x[None], second_y[:, None], second_x[None]] = shared
+        return matrix.reshape(n_y * n_x, n_y * n_x)
+
+
+def _neighbors(n: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of all nodes in a line of n that have a neighbor `step` on, and of these."""
+    first = np.arange(max(0, -step), n - max(0, step))
+    return first, first + step
 
 
 def make_background(shape: tuple[int, int], spacing: tuple[float, float]) -> Background:
@@ -96,6 +107,8 @@ class Placement:
 
 class PatchGrid:
     """Padded pixel grid on which the patches of one table lie.
+
+    The compiled loops do not check bounds: `place` and the padding keep every patch inside.
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """Maximum likelihood fit of all columns of an image at once."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -7,13 +9,34 @@ from adatom.detect.columns import Background, PatchGrid
 from adatom.detect.fisher import Fisher, find_pairs, invert_neighborhoods
 from adatom.detect.profile import Profile, tabulate_profile
 
-LONGEST_RADIUS = 4.0
+# In widths of a column (its sigma): up to where two overlap so much that a step, or the exact
+# matrix, must know; how near to the edge an unknown column outside may reach; the longest step.
 PAIR_WIDTHS, EXACT_WIDTHS = 5.5, 7.0
 RIM_WIDTHS = 4.0
 STEP_WIDTHS = 0.3
+# In Å: the wings of a profile are cut here; pixels farther from every column are not used; the
+# longest way from the start, a little more than `max_shift` so that runaways are seen.
+LONGEST_RADIUS = 4.0
 USED_REACH = 2.0
 LONGEST_WAY = 0.6
-MOST_GROWTH = 1.5
+MOST_GROWTH = 1.5  # of an intensity in one step
+GUARD, EXACT_GUARD = 1e-3, 1e-6  # share of the usual information added to the diagonal
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a pixel: constant + slope * its expected value, at least that of the darkest."""
+
+    constant: float
+    slope: float
+    darkest: float = 0.0
+
+    def variance(self, expected: np.ndarray) -> np.ndarray:
+        """Variance of pixels of the given expected values."""
+        # Where nothing is expected, a single electron must not outweigh all the others.
+        least = max(self.darkest, 0.02 * float(np.abs(expected).mean()) if self.slope > 0 else 0.0)
+        variance = self.constant + self.slope * np.maximum(expected, least)
+        return np.maximum(variance, 1e-12 * (1 + np.abs(expected).max()))
 
 
 class JointFit:
@@ -31,8 +54,8 @@ class JointFit:
         Nodes of the background.
     profile : Profile
         Shape of a column.
-    noise : (float, float)
-        Constant and slope of the variance as a function of the model.
+    noise : Noise
+        Variance of a pixel.
     """
 
     def __init__(  # noqa: PLR0917
@@ -42,7 +65,7 @@ class JointFit:
         pixel_sizes: tuple[float, float],
         background: Background,
         profile: Profile,
-        noise: tuple[float, float],
+        noise: Noise,
     ) -> None:
         self.values = values.astype(np.float32)
         self.start = positions
@@ -57,7 +80,13 @@ class JointFit:
         self.change_profile(profile)
         smooth = ndimage.gaussian_filter(values, 1.0)
         self._guess(smooth)
-        self.weights = self._weights_of(smooth)
+        self.weights = self._weigh(smooth)
+
+    def change_noise(self, noise: Noise) -> None:
+        """Change the variance of the pixels."""
+        self.noise = noise
+        self.weights = self._weigh(self.model())
+        self.fisher = None
 
     def change_profile(self, profile: Profile, *, scale: float = 1.0, offset: float = 0.0) -> None:
         """Change the shape of the columns, all intensities by a factor, the background by a sum."""
@@ -96,7 +125,7 @@ class JointFit:
         """Take steps of Fisher scoring, each solved to a relative tolerance."""
         for _ in range(n_steps):
             model = self.model()
-            self.weights = self._weights_of(model)
+            self.weights = self._weigh(model)
             weighted = (self.values - model) * self.weights
             if self.fisher is None:
                 self.fisher = self.make_fisher()
@@ -107,11 +136,11 @@ class JointFit:
 
     def make_fisher(self) -> Fisher:
         """Joint Fisher matrix at the present state."""
-        return self._fisher(self.weights, PAIR_WIDTHS * self.profile.sigma, 1e-3)
+        return self._fisher(self.weights, PAIR_WIDTHS * self.profile.sigma, GUARD)
 
     def make_exact_fisher(self, weights: np.ndarray) -> Fisher:
         """The same for weights (H, W), every overlap included, with hardly a guard."""
-        return self._fisher(weights, EXACT_WIDTHS * self.profile.sigma, 1e-6)
+        return self._fisher(weights, EXACT_WIDTHS * self.profile.sigma, EXACT_GUARD)
 
     def inside_rim(self) -> np.ndarray:
         """1 where no column outside the image can reach that nobody knows of, (H, W)."""
@@ -140,17 +169,14 @@ class JointFit:
 
     def covariance(self) -> np.ndarray:
         """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
-        fisher = self.fisher or self.make_fisher()
+        self.weights = self._weigh(self.model())
+        self.fisher = fisher = self.make_fisher()
         trace = np.trace(fisher.blocks, axis1=1, axis2=2)
         blocks = fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
         return invert_neighborhoods(blocks, fisher.pairs, fisher.couplings)
 
-    def _weights_of(self, model: np.ndarray) -> np.ndarray:
-        constant, slope = self.noise
-        floor = 0.02 * np.abs(model).mean() if slope > 0 else 0.0
-        variance = constant + slope * np.maximum(model, floor)
-        variance = np.maximum(variance, 1e-12 * (1 + np.abs(model).max()))
-        return (self.covered / variance).astype(np.float32)
+    def _weigh(self, model: np.ndarray) -> np.ndarray:
+        return (self.covered / self.noise.variance(model)).astype(np.float32)
 
     def _move(self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray) -> None:
         information = blocks[:, 2, 2]

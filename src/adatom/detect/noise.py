@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft, ndimage, optimize, spatial
 
-from adatom.detect.fit import JointFit
+from adatom.detect.fit import JointFit, Noise
 
 LEVELS = 12
 RINGS = 24
@@ -14,7 +14,7 @@ LEAST_DISTANCE_WIDTHS = 2.2
 OUTSIDE_WIDTHS = 3.0
 
 
-def fit_noise(fit: JointFit) -> tuple[float, float]:
+def fit_noise(fit: JointFit) -> Noise:
     """Variance of a pixel as a linear function of its expected value, from the residual.
 
     Parameters
@@ -24,8 +24,8 @@ def fit_noise(fit: JointFit) -> tuple[float, float]:
 
     Returns
     -------
-    (float, float)
-        Constant and slope, in the units of the values of the fit.
+    Noise
+        Constant, slope and darkest level, in the units of the values of the fit.
     """
     used = fit.covered > 0
     model = fit.model()[used]
@@ -43,12 +43,12 @@ def fit_noise(fit: JointFit) -> tuple[float, float]:
     means = np.bincount(level, weights=model, minlength=LEVELS) / np.maximum(counts, 1)
     known = variance > 0
     if not known.any():
-        return max(float(squares.mean()), 1e-12), 0.0
-    lowest = means[known].min()
+        return Noise(max(float(squares.mean()), 1e-12), 0.0)
+    lowest = float(means[known].min())
     weights = counts[known] ** 0.5 / variance[known]
     design = np.stack([np.ones(known.sum()), means[known] - lowest], axis=1) * weights[:, None]
     (constant, slope), _ = optimize.nnls(design, variance[known] * weights)
-    return float(constant - slope * lowest), float(slope)
+    return Noise(float(constant - slope * lowest), float(slope), lowest)
 
 
 def fit_inflation(fit: JointFit) -> float:

@@ -9,28 +9,27 @@ from threadpoolctl import threadpool_limits
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.detect.columns import make_background
-from adatom.detect.fit import JointFit
+from adatom.detect.fit import JointFit, Noise
 from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
 
-FIRST_WIDTH = 0.45
-FEWEST_FOR_SHAPE = 20
-RIM = 1.5
-ROUGH = 0.15
-FINE = 0.01
-MOST_SHAPES = 3
-WINDOW = 80.0
-LEAST_SAVING = 0.7
-SETTLED = 0.006
+FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with
+RIM = 1.5  # Å that a column may lie outside the image
+ROUGH, FINE = 0.15, 0.01  # to which steps are solved
+FEWEST_FOR_SHAPE = 20  # columns; fewer keep the Gaussian
+MOST_SHAPES, SETTLED = 3, 0.006  # steps of the shape; change, in peaks, that ends them
+# Å: side of the part of a large image that tells the shape; the larger if the smaller is empty.
+WINDOWS, FEWEST_IN_WINDOW = (80.0, 160.0), 200
+LEAST_SAVING = 0.7  # of the area; else the whole image is taken
 
 
 class RefineConfig(Config):
     """How the columns are fitted."""
 
     max_pixel_size: float = Field(
-        default=0.2, gt=0, description="Finer pixels are summed up to this, Å."
+        default=0.2, ge=0.05, description="Finer pixels are summed up to this, Å."
     )
     max_shift: float = Field(
         default=0.5, gt=0, description="Longest way from the start position, Å."
@@ -128,19 +127,21 @@ def refine_positions(
     bins = np.maximum(1, (config.max_pixel_size / sizes + 1e-6).astype(int))
     bins = np.minimum(bins, values.shape)
     binned = bin_image(values, (int(bins[0]), int(bins[1]))) / (1 if is_counts else bins.prod())
+    unit = 1.0 if is_counts else float(binned.std()) or 1.0
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
     # Many small matrices: BLAS threads that wait for each other cost far more than they save.
     with threadpool_limits(1, user_api="blas"):
         pixels = (float(coarse[0]), float(coarse[1]))
-        window = _choose_window(binned.shape, start, pixels)
+        scaled = binned / unit
+        window = _choose_window(scaled.shape, start, pixels)
         if profile is None and window is not None:
             origin = np.array([part.start for part in window])
-            inside = _lies_in(start, window)
-            part = _fit(binned[window], start[inside] - origin, pixels, is_counts, None, config)
+            inside = _lies_in(start, window, scaled.shape)
+            part = _fit(scaled[window], start[inside] - origin, pixels, is_counts, None, config)
             profile = part.profile
-        fit = _fit(binned, start, pixels, is_counts, profile, config)
-        return _collect(fit, len(positions), bins, is_counts, config)
+        fit = _fit(scaled, start, pixels, is_counts, profile, config)
+        return _collect(fit, len(positions), bins, is_counts, unit, config)
 
 
 def _check(
@@ -167,23 +168,36 @@ def _choose_window(
     shape: tuple[int, ...], positions: np.ndarray, sizes: tuple[float, float]
 ) -> tuple[slice, slice] | None:
     """Part of a large image, the one with most columns, that tells the shape of a column."""
-    side = np.minimum(shape, np.ceil(WINDOW / np.array(sizes)).astype(int))
-    if np.prod(side) > LEAST_SAVING * np.prod(shape):
-        return None
+    for width in WINDOWS:
+        side = np.minimum(shape, np.ceil(width / np.array(sizes)).astype(int))
+        if np.prod(side) > LEAST_SAVING * np.prod(shape):
+            return None
+        window = _find_fullest(shape, positions, side)
+        if _lies_in(positions, window, shape).sum() >= FEWEST_IN_WINDOW:
+            break
+    return window
+
+
+def _find_fullest(
+    shape: tuple[int, ...], positions: np.ndarray, side: np.ndarray
+) -> tuple[slice, slice]:
+    """Window of the given side, px, that holds most columns."""
     steps = np.ceil((np.array(shape) - side) / (side / 2)).astype(int)
     windows = [
         (slice(y, y + int(side[0])), slice(x, x + int(side[1])))
         for y in np.linspace(0, shape[0] - side[0], steps[0] + 1).astype(int).tolist()
         for x in np.linspace(0, shape[1] - side[1], steps[1] + 1).astype(int).tolist()
     ]
-    return max(windows, key=lambda window: _lies_in(positions, window).sum())
+    return max(windows, key=lambda window: _lies_in(positions, window, shape).sum())
 
 
-def _lies_in(positions: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
-    """Columns (N,) whose position is in a part of the image."""
+def _lies_in(
+    positions: np.ndarray, window: tuple[slice, slice], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Columns (N,) in a part of the image; those outside the image count where they are nearest."""
+    pixels = np.clip(np.rint(positions), 0, np.array(shape) - 1)
     low, high = ([getattr(part, end) for part in window] for end in ("start", "stop"))
-    inside = (positions > np.array(low) - 0.5) & (positions < np.array(high) - 0.5)
-    return np.all(inside, axis=1)
+    return np.all((pixels >= np.array(low)) & (pixels < np.array(high)), axis=1)
 
 
 def _find_nothing() -> Refined:
@@ -213,40 +227,45 @@ def _fit(  # noqa: PLR0917
     spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
     background = make_background(values.shape, spacing)
     first = profile or make_gaussian_profile(FIRST_WIDTH**2)
-    fit = JointFit(values, start, sizes, background, first, (0.0, 1.0))
+    noise = Noise(0.0, 1.0) if is_counts else Noise(1.0, 0.0)
+    fit = JointFit(values, start, sizes, background, first, noise)
     fit.iterate(2, tolerance=ROUGH)
     for _ in range(2):
         if not is_counts:
-            fit.noise = fit_noise(fit)
+            fit.change_noise(fit_noise(fit))
         if fit.add_columns(find_unlisted(fit)):
             fit.iterate(2, tolerance=ROUGH)
         if profile is None:
             improve_width(fit)
             fit.iterate(1, tolerance=ROUGH)
-    if profile is None:
-        _fit_shape(fit)
-    elif not is_counts:
-        fit.noise = fit_noise(fit)
+    if profile is None and len(start) >= FEWEST_FOR_SHAPE:
+        _fit_shape(fit, is_counts)
+    if not is_counts:
+        fit.change_noise(fit_noise(fit))
     fit.iterate(2)
     return fit
 
 
-def _fit_shape(fit: JointFit) -> None:
+def _fit_shape(fit: JointFit, is_counts: bool) -> None:
     """Estimate the shape and fit the columns with it, in turn, until the shape stays."""
-    if len(fit.start) < FEWEST_FOR_SHAPE:
-        return
     shape = ShapeFit(fit)
     for _ in range(MOST_SHAPES):
         if shape.improve() < SETTLED:
             break
         fit.iterate(2, tolerance=FINE)
-        shape.prepare()
+        if not is_counts:
+            fit.change_noise(fit_noise(fit))
 
 
-def _collect(
-    fit: JointFit, n_listed: int, bins: np.ndarray, is_counts: bool, config: RefineConfig
+def _collect(  # noqa: PLR0917
+    fit: JointFit,
+    n_listed: int,
+    bins: np.ndarray,
+    is_counts: bool,
+    unit: float,
+    config: RefineConfig,
 ) -> Refined:
-    """Errors, and everything in the pixels of the image as it came."""
+    """Errors, and everything in the pixels and the unit of the image as it came."""
     covariance = fit.covariance() * fit_inflation(fit) ** 2
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
@@ -255,19 +274,19 @@ def _collect(
     positions, errors, is_refined, prior = _use_prior(
         fit.positions[listed] * sizes, errors[listed] * sizes, fit.start[listed] * sizes, config
     )
-    unit = 1.0 if is_counts else float(sizes.prod())
+    area = 1.0 if is_counts else float(sizes.prod())
     pixel_background = fit.background.field(fit.nodes) / (bins.prod() if is_counts else 1)
     limit = np.array(fit.values.shape) - 1
     y, x = np.clip(np.rint(fit.positions), 0, limit).astype(np.intp).T
     return Refined(
         positions=positions / sizes * bins + (bins - 1) / 2,
         errors=errors / sizes * bins,
-        intensity=fit.intensity[listed] * unit,
-        intensity_err=spread[listed, 2] * unit,
-        background=pixel_background[y, x][listed],
+        intensity=fit.intensity[listed] * area * unit,
+        intensity_err=spread[listed, 2] * area * unit,
+        background=pixel_background[y, x][listed] * unit,
         is_refined=is_refined,
         profile=fit.profile,
-        noise=fit.noise,
+        noise=(fit.noise.constant * unit**2, fit.noise.slope * unit),
         prior=prior,
     )
 
