@@ -80,7 +80,4 @@ def test_images_without_scale_outside_the_range_or_with_frames_are_refused(model
 
 
 def test_recipe_of_the_card_is_the_shipped_recipe(model):
-    assert (
-        Recipe.from_mapping(model.card.recipe, source="card").structure
-        == load_recipe("haadf_mx2").structure
-    )
+    assert Recipe.from_mapping(model.card.recipe, source="card") == load_recipe("haadf_mx2")

@@ -119,6 +119,9 @@ def test_training_that_cannot_work_says_why(tmp_path):
     odd = TINY.model_copy(update={"dataset": TINY.dataset.model_copy(update={"size": 9.4})})
     with pytest.raises(ConfigError, match=r"multiple of 2 pixels .* \(got 47\)"):
         train_model(odd, tmp_path / "odd", n_workers=0)
+    taken = TINY.training.model_copy(update={"name": "best"})
+    with pytest.raises(ConfigError, match="must be none of best"):
+        train_model(TINY.model_copy(update={"training": taken}), tmp_path / "taken", n_workers=0)
     wild = TINY.training.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(ModelError, match=r"loss is \w+ at step \d+; lower training.learning_rate"):
         train_model(TINY.model_copy(update={"training": wild}), tmp_path / "wild", n_workers=0)

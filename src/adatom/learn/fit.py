@@ -17,13 +17,15 @@ from torch.utils.data import DataLoader
 import adatom
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.core.progress import Report
+from adatom.core.random import limits_of
 from adatom.images.normalize import NormalizeConfig
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
 from adatom.networks.model import Model, ModelCard, build_network
 from adatom.networks.unet import UNet
-from adatom.simulate.recipe import Draw, Recipe
+from adatom.simulate.recipe import Recipe
 
-MOST_WEIGHT = 3.0
+MOST_WEIGHT = 3.0  # of a rare label in the loss
+OWN_FILES = ("best", "checkpoint", "history")
 
 
 @dataclass
@@ -78,7 +80,7 @@ def train_model(
         raise FileError(f"{folder}: holds a training already; resume it or name another folder")
     if resume and not checkpoint.exists():
         raise FileError(f"{folder}: holds no training to resume")
-    _check_size(recipe)
+    _check_training(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
         raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
@@ -153,7 +155,7 @@ def make_card(recipe: Recipe) -> ModelCard:
     ModelCard
         With what the recipe knows.
     """
-    training, dose = recipe.training, recipe.detector.dose
+    training = recipe.training
     return ModelCard(
         name=training.name,
         labels=training.labels,
@@ -161,7 +163,7 @@ def make_card(recipe: Recipe) -> ModelCard:
         widths=recipe.network.widths,
         pixel_size=training.pixel_size,
         pixel_size_range=(0.03, 1.4 * training.pixel_size),
-        dose_range=dose.limits() if isinstance(dose, Draw) else (dose, dose),
+        dose_range=limits_of(recipe.detector.dose),
         normalization=NormalizeConfig(),
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         seed=training.seed,
@@ -173,8 +175,11 @@ def make_card(recipe: Recipe) -> ModelCard:
     )
 
 
-def _check_size(recipe: Recipe) -> None:
-    """Refuse images that the levels of the network do not halve without rest."""
+def _check_training(recipe: Recipe) -> None:
+    """Refuse what would fail after hours: images that the network cannot halve, taken names."""
+    if recipe.training.name in OWN_FILES:
+        taken = ", ".join(OWN_FILES)
+        raise ConfigError(f"training.name: must be none of {taken} (got {recipe.training.name!r})")
     step = 2 ** (len(recipe.network.widths) - 1)
     n_pixels = round(recipe.dataset.size / recipe.training.pixel_size)
     if n_pixels == 0 or n_pixels % step:

@@ -1,7 +1,7 @@
 """The microscope as a configuration, and the electron's wavelength."""
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adatom.core.config import Config
 from adatom.core.random import Draw, NotNegative, Number, Positive, draw_value
@@ -27,6 +27,12 @@ class Microscope(Config):
     source_size: NotNegative = Field(0.8, description="Source size, full width at half maximum, Å.")
     inner_angle: float = Field(80.0, gt=0, description="Inner angle of the HAADF detector, mrad.")
     outer_angle: float = Field(200.0, gt=0, description="Outer angle of the HAADF detector, mrad.")
+
+    @model_validator(mode="after")
+    def _sees_a_ring(self) -> "Microscope":
+        if self.inner_angle >= self.outer_angle:
+            raise ValueError("inner_angle must be below outer_angle")
+        return self
 
     def draw(self, rng: np.random.Generator) -> "Microscope":
         """Microscope whose ranges are replaced by numbers drawn from them."""

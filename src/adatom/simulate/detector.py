@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy import ndimage
 
 from adatom.core.config import Config
-from adatom.core.random import NotNegative, Positive, Share, draw_value
+from adatom.core.random import NotNegative, Positive, Share, draw_value, limits_of
 
 
 class Detector(Config):
@@ -36,6 +36,12 @@ class FilterConfig(Config):
     gamma: Positive = Field(1.0, description="Exponent of the gray levels.")
     saturation: Share = Field(0.0, description="Share of the pixels clipped at each end.")
     jpeg: Share = Field(0.3, description="Chance of JPEG compression, 0 to 1.")
+
+    @model_validator(mode="after")
+    def _leaves_gray_levels(self) -> "FilterConfig":
+        if limits_of(self.saturation)[1] >= 0.5:
+            raise ValueError("saturation must be below 0.5: it clips at both ends")
+        return self
 
 
 def detect(

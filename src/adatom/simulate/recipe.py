@@ -4,18 +4,18 @@ from importlib import resources
 from pathlib import Path
 
 from ase.data import atomic_numbers
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
 from adatom.core.materials import MATERIALS
-from adatom.core.random import Draw, NotNegative, Number, Positive, Share
+from adatom.core.random import NotNegative, Number, Positive, Share, limits_of
 from adatom.optics.microscope import Microscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.scan import ScanConfig
 
 SIMULATED_LABELS = ("M", "X2", "X1", "dopant")
-TRAINING_FILES = ("best", "checkpoint", "history")
+FEWEST_PIXELS = 16
 
 
 class StructureConfig(Config):
@@ -41,6 +41,18 @@ class StructureConfig(Config):
     chalcogen_dopant_share: Share = Field(0.0, description="Share of X atoms that are replaced.")
     grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
     holes: Share = Field(0.0, description="Chance of a hole or an edge.")
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "StructureConfig":
+        if limits_of(self.scale)[0] <= 2 * limits_of(self.shear)[1]:
+            raise ValueError("shear must be below half of scale, or the lattice is flat")
+        for share, elements in (
+            (self.metal_dopant_share, self.metal_dopants),
+            (self.chalcogen_dopant_share, self.chalcogen_dopants),
+        ):
+            if limits_of(share)[1] > 0 and not elements:
+                raise ValueError("a share of dopants needs their elements")
+        return self
 
     @field_validator("materials")
     @classmethod
@@ -89,11 +101,17 @@ class DatasetConfig(Config):
     size: float = Field(38.4, gt=0, description="Height and width of an image, Å.")
     pixel_size: Positive = Field(0.2, description="Å per pixel.")
 
+    @model_validator(mode="after")
+    def _has_pixels(self) -> "DatasetConfig":
+        if self.size < FEWEST_PIXELS * limits_of(self.pixel_size)[1]:
+            raise ValueError(f"size must be {FEWEST_PIXELS} pixels at least")
+        return self
+
 
 class NetworkConfig(Config):
     """Compact U-Net."""
 
-    widths: tuple[int, ...] = Field(
+    widths: tuple[PositiveInt, ...] = Field(
         (16, 32, 64, 128), min_length=2, description="Channels per level."
     )
 
@@ -105,7 +123,9 @@ class TrainingConfig(Config):
     pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
     labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
     families: tuple[tuple[str, ...], ...] = Field(
-        (("M",), ("X2", "X1")), description="Labels of one site, told apart by brightness too."
+        (("M",), ("X2", "X1")),
+        min_length=1,
+        description="Labels of one site, told apart by brightness too.",
     )
     radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
     n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
@@ -118,17 +138,12 @@ class TrainingConfig(Config):
     patience: int = Field(20, gt=0, description="Looks without improvement before it stops.")
     seed: int = Field(1, ge=0, description="Seed of images and weights.")
 
-    @field_validator("name")
-    @classmethod
-    def _is_free(cls, name: str) -> str:
-        if name in TRAINING_FILES:
-            raise ValueError("is the name of a file of the training itself")
-        return name
-
     @model_validator(mode="after")
     def _name_what_is_simulated(self) -> "TrainingConfig":
-        if set(self.labels) != set(SIMULATED_LABELS):
+        if sorted(self.labels) != sorted(SIMULATED_LABELS):
             raise ValueError(f"labels must be {', '.join(SIMULATED_LABELS)}, in any order")
+        if not all(self.families):
+            raise ValueError("a family must hold a label at least")
         if extra := {label for family in self.families for label in family} - set(self.labels):
             raise ValueError(f"families must hold labels only (got {', '.join(sorted(extra))})")
         return self
@@ -191,6 +206,3 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     shipped = resources.files("adatom.simulate") / "recipes" / f"{name_or_path}.toml"
     with resources.as_file(shipped) as file:
         return Recipe.from_mapping(read_toml(file), source=f"recipe {name_or_path}")
-
-
-__all__ = ["Draw", "Recipe", "list_recipes", "load_recipe"]
