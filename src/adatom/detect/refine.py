@@ -250,7 +250,8 @@ def _fit_shape(fit: JointFit, is_counts: bool) -> None:
     """Estimate the shape and fit the columns with it, in turn, until the shape stays."""
     shape = ShapeFit(fit)
     for _ in range(MOST_SHAPES):
-        if shape.improve() < SETTLED:
+        inflation = 1.0 if is_counts else fit_inflation(fit)
+        if shape.improve(inflation) < SETTLED:
             break
         fit.iterate(2, tolerance=FINE)
         if not is_counts:

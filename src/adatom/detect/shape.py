@@ -87,8 +87,13 @@ class ShapeFit:
         sizes = np.array(fit.pixel_sizes)
         self._reach = np.ceil(REACH_WIDTHS * self.gaussian.sigma / sizes).astype(int)
 
-    def improve(self) -> float:
+    def improve(self, inflation: float = 1.0) -> float:
         """Change the shape by what the fit leaves.
+
+        Parameters
+        ----------
+        inflation : float
+            Factor by which the errors exceed those of white noise: the image tells that much less.
 
         Returns
         -------
@@ -103,7 +108,8 @@ class ShapeFit:
         total = sum_products(self._pad(residual), corners, along_y, along_x).sum(axis=0)
         right = total[tuple(self.orders.T)].astype(float)
         right -= explained.T @ self._project(residual)
-        self.heights = self._shrink(normal, normal @ before + right, peak)
+        told = inflation**-2
+        self.heights = self._shrink(told * normal, told * (normal @ before + right), peak)
         profile, integral = self._make_profile()
         fit.change_profile(profile, scale=integral / self.integral)
         self.integral = integral
