@@ -12,7 +12,7 @@ from adatom.learn.samples import CALIBRATION
 from adatom.networks.model import Model, save_model
 from adatom.simulate.recipe import Recipe
 
-_TEST = CALIBRATION + 2  # images that neither training nor calibration saw
+_TEST = CALIBRATION + 3  # images that neither training, calibration nor any choice saw
 
 
 def build_model(
