@@ -51,6 +51,15 @@ def make_case(dose, size=256, seed=0, profile=None, **options):
     return counts, start, truth, inner, kind[listed], (positions, peaks)
 
 
+def bound_listed(positions, peaks, dose, shape, **options):
+    """Cramér-Rao bound of the columns inside the image."""
+    profile = make_gaussian_profile(SIGMA**2)
+    bound = position_bound(
+        positions, peaks * dose * AREA, 0.2 * dose, profile, shape, PIXEL, **options
+    )
+    return bound[((positions > 0) & (positions < shape[0] - 1)).all(axis=1)]
+
+
 def root_mean_square(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
@@ -60,18 +69,10 @@ def test_reaches_joint_bound(dose):
     counts, start, truth, inner, kind, (positions, peaks) = make_case(dose, seed=1)
     refined = refine_positions(counts, start, PIXEL, is_counts=True)
     errors = refined.positions - truth
-    bound = position_bound(
-        positions,
-        peaks * dose * AREA,
-        0.2 * dose,
-        make_gaussian_profile(SIGMA**2),
-        counts.shape,
-        PIXEL,
-    )
-    listed = ((positions > 0) & (positions < len(counts) - 1)).all(axis=1)
+    bound = bound_listed(positions, peaks, dose, counts.shape)
     for label in (0, 1):
         chosen = inner & (kind == label)
-        assert root_mean_square(errors[chosen]) < 1.1 * root_mean_square(bound[listed][chosen])
+        assert root_mean_square(errors[chosen]) < 1.1 * root_mean_square(bound[chosen])
     assert refined.is_refined.all()
     assert refined.profile.sigma == pytest.approx(SIGMA, rel=0.03)
 
@@ -88,20 +89,9 @@ def test_errors_cover_truth(dose):
 def test_low_dose_beats_isolated_columns(dose, share):
     counts, start, truth, inner, kind, (positions, peaks) = make_case(dose, seed=3, size=320)
     refined = refine_positions(counts, start, PIXEL, is_counts=True)
-    bound = position_bound(
-        positions,
-        peaks * dose * AREA,
-        0.2 * dose,
-        make_gaussian_profile(SIGMA**2),
-        counts.shape,
-        PIXEL,
-        is_isolated=True,
-    )
-    listed = ((positions > 0) & (positions < len(counts) - 1)).all(axis=1)
+    bound = bound_listed(positions, peaks, dose, counts.shape, is_isolated=True)
     chosen = inner & (kind < 2)
-    ratio = root_mean_square((refined.positions - truth)[chosen]) / root_mean_square(
-        bound[listed][chosen]
-    )
+    ratio = root_mean_square((refined.positions - truth)[chosen]) / root_mean_square(bound[chosen])
     assert ratio < share
 
 
