@@ -6,9 +6,9 @@ import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.learn.evaluate import Candidates, fit_calibration, measure_reliability
-from adatom.learn.fit import train_model, weigh_classes
+from adatom.learn.fit import train_model
 from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
-from adatom.learn.targets import make_target
+from adatom.learn.targets import make_target, weigh_classes
 from adatom.simulate.recipe import Recipe
 
 TINY = Recipe.from_mapping(

@@ -100,10 +100,6 @@ class Placement:
     phases: np.ndarray
     shift: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> "Placement":
-        """Some of the columns."""
-        return Placement(self.corners[rows], self.phases[rows], self.shift[rows])
-
 
 class PatchGrid:
     """Padded pixel grid on which the patches of one table lie.

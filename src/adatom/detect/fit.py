@@ -139,7 +139,7 @@ class JointFit:
         return self._fisher(self.weights, PAIR_WIDTHS * self.profile.sigma, GUARD)
 
     def make_exact_fisher(self, weights: np.ndarray) -> Fisher:
-        """The same for weights (H, W), every overlap included, with hardly a guard."""
+        """The same for weights (H, W), overlaps included down to 5e-6, with hardly a guard."""
         return self._fisher(weights, EXACT_WIDTHS * self.profile.sigma, EXACT_GUARD)
 
     def inside_rim(self) -> np.ndarray:

@@ -14,15 +14,13 @@ from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
+from adatom.detect.window import choose_window, lies_in
 
 FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with
 RIM = 1.5  # Å that a column may lie outside the image
 ROUGH, FINE = 0.15, 0.01  # to which steps are solved
 FEWEST_FOR_SHAPE = 20  # columns; fewer keep the Gaussian
 MOST_SHAPES, SETTLED = 3, 0.006  # steps of the shape; change, in peaks, that ends them
-# Å: side of the part of a large image that tells the shape; the larger if the smaller is empty.
-WINDOWS, FEWEST_IN_WINDOW = (80.0, 160.0), 200
-LEAST_SAVING = 0.7  # of the area; else the whole image is taken
 
 
 class RefineConfig(Config):
@@ -134,10 +132,9 @@ def refine_positions(
     with threadpool_limits(1, user_api="blas"):
         pixels = (float(coarse[0]), float(coarse[1]))
         scaled = binned / unit
-        window = _choose_window(scaled.shape, start, pixels)
-        if profile is None and window is not None:
+        if profile is None and (window := choose_window(scaled.shape, start, pixels)):
+            inside = lies_in(start, window, scaled.shape)
             origin = np.array([part.start for part in window])
-            inside = _lies_in(start, window, scaled.shape)
             part = _fit(scaled[window], start[inside] - origin, pixels, is_counts, None, config)
             profile = part.profile
         fit = _fit(scaled, start, pixels, is_counts, profile, config)
@@ -162,42 +159,6 @@ def _check(
             f" (got {wrong})"
         )
     return values, positions
-
-
-def _choose_window(
-    shape: tuple[int, ...], positions: np.ndarray, sizes: tuple[float, float]
-) -> tuple[slice, slice] | None:
-    """Part of a large image, the one with most columns, that tells the shape of a column."""
-    for width in WINDOWS:
-        side = np.minimum(shape, np.ceil(width / np.array(sizes)).astype(int))
-        if np.prod(side) > LEAST_SAVING * np.prod(shape):
-            return None
-        window = _find_fullest(shape, positions, side)
-        if _lies_in(positions, window, shape).sum() >= FEWEST_IN_WINDOW:
-            break
-    return window
-
-
-def _find_fullest(
-    shape: tuple[int, ...], positions: np.ndarray, side: np.ndarray
-) -> tuple[slice, slice]:
-    """Window of the given side, px, that holds most columns."""
-    steps = np.ceil((np.array(shape) - side) / (side / 2)).astype(int)
-    windows = [
-        (slice(y, y + int(side[0])), slice(x, x + int(side[1])))
-        for y in np.linspace(0, shape[0] - side[0], steps[0] + 1).astype(int).tolist()
-        for x in np.linspace(0, shape[1] - side[1], steps[1] + 1).astype(int).tolist()
-    ]
-    return max(windows, key=lambda window: _lies_in(positions, window, shape).sum())
-
-
-def _lies_in(
-    positions: np.ndarray, window: tuple[slice, slice], shape: tuple[int, ...]
-) -> np.ndarray:
-    """Columns (N,) in a part of the image; those outside the image count where they are nearest."""
-    pixels = np.clip(np.rint(positions), 0, np.array(shape) - 1)
-    low, high = ([getattr(part, end) for part in window] for end in ("start", "stop"))
-    return np.all((pixels >= np.array(low)) & (pixels < np.array(high)), axis=1)
 
 
 def _find_nothing() -> Refined:

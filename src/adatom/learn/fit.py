@@ -1,40 +1,37 @@
 """Train a network on simulated images: resumable, with a moving average of the weights."""
 
-import csv
 import math
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 import adatom
-from adatom.core.errors import ConfigError, FileError, ModelError
+from adatom.core.errors import ConfigError, ModelError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of
 from adatom.images.normalize import NormalizeConfig
+from adatom.learn.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    HISTORY,
+    TrainingState,
+    check_folder,
+    load_checkpoint,
+    save_checkpoint,
+    save_whole,
+    write_history,
+)
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
+from adatom.learn.targets import weigh_classes
 from adatom.networks.model import Model, ModelCard, build_network
 from adatom.networks.unet import UNet
 from adatom.simulate.recipe import Recipe
-
-MOST_WEIGHT = 3.0  # of a rare label in the loss
-OWN_FILES = ("best", "checkpoint", "history")
-
-
-@dataclass
-class _Progress:
-    """Where a training stands."""
-
-    step: int = 0
-    best_loss: float = math.inf
-    best_step: int = 0
 
 
 def train_model(
@@ -75,15 +72,10 @@ def train_model(
         If the loss is not finite any more; the folder keeps the last checkpoint.
     """
     folder = Path(folder)
-    checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.exists() and not resume:
-        raise FileError(f"{folder}: holds a training already; resume it or name another folder")
-    if resume and not checkpoint.exists():
-        raise FileError(f"{folder}: holds no training to resume")
+    checkpoint = folder / CHECKPOINT
     _check_training(recipe)
+    check_folder(checkpoint, recipe, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
-        raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
     accelerator = Accelerator(mixed_precision="bf16" if _has_fast_bf16() else "no")
     training = recipe.training
     card = make_card(recipe)
@@ -94,18 +86,10 @@ def train_model(
     optimizer = torch.optim.AdamW(
         network.parameters(), training.learning_rate, weight_decay=training.weight_decay
     )
-    progress = _Progress()
+    progress = TrainingState()
     if resume:
-        _check_recipe(checkpoint, recipe)
-        progress = _load_checkpoint(checkpoint, network, average, optimizer)
-    pairs = SimulatedPairs(recipe, progress.step * training.batch_size)
-    loader = DataLoader(
-        pairs,
-        training.batch_size,
-        num_workers=n_workers,
-        prefetch_factor=4 if n_workers else None,
-        worker_init_fn=_one_thread,
-    )
+        progress = load_checkpoint(checkpoint, network, average, optimizer)
+    loader = _make_loader(recipe, progress.step, n_workers)
     network, optimizer = accelerator.prepare(network, optimizer)
     held_out = _make_held_out(recipe)
     weights = weigh_classes(held_out, len(training.labels) + 1)
@@ -131,11 +115,11 @@ def train_model(
             held_out_loss = _evaluate(average, held_out, weights)
             if held_out_loss < progress.best_loss:
                 progress.best_loss, progress.best_step = held_out_loss, progress.step
-                _save_whole(average.state_dict(), folder / "best.safetensors")
-            _write_history(folder, progress.step, running, held_out_loss)
+                save_whole(average.state_dict(), folder / BEST)
+            write_history(folder, progress.step, running, held_out_loss)
             bare = accelerator.unwrap_model(network)
-            _save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
-    average.load_state_dict(load_file(folder / "best.safetensors"))
+            save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
+    average.load_state_dict(load_file(folder / BEST))
     card = card.model_copy(
         update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}}
     )
@@ -177,8 +161,11 @@ def make_card(recipe: Recipe) -> ModelCard:
 
 def _check_training(recipe: Recipe) -> None:
     """Refuse what would fail after hours: images that the network cannot halve, taken names."""
-    if recipe.training.name in OWN_FILES:
-        taken = ", ".join(OWN_FILES)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
+    names = [Path(file).stem for file in (BEST, CHECKPOINT, HISTORY)]
+    if recipe.training.name in names:
+        taken = ", ".join(names)
         raise ConfigError(f"training.name: must be none of {taken} (got {recipe.training.name!r})")
     step = 2 ** (len(recipe.network.widths) - 1)
     n_pixels = round(recipe.dataset.size / recipe.training.pixel_size)
@@ -187,6 +174,18 @@ def _check_training(recipe: Recipe) -> None:
             f"dataset.size: must be a multiple of {step} pixels of {recipe.training.pixel_size:g} Å"
             f" (got {n_pixels})"
         )
+
+
+def _make_loader(recipe: Recipe, n_steps_done: int, n_workers: int) -> DataLoader:
+    """Batches from the first image on that no step has seen."""
+    batch_size = recipe.training.batch_size
+    return DataLoader(
+        SimulatedPairs(recipe, n_steps_done * batch_size),
+        batch_size,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        worker_init_fn=_one_thread,
+    )
 
 
 def _draw_weights(network: UNet, rng: np.random.Generator) -> None:
@@ -247,30 +246,6 @@ def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def weigh_classes(pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int) -> torch.Tensor:
-    """Weights of the classes in the loss: rare labels count more, so that they are learned too.
-
-    Parameters
-    ----------
-    pairs : list of (images, targets)
-        Examples that show how often each class occurs; 0 is background.
-    n_classes : int
-        Classes, background included.
-
-    Returns
-    -------
-    (n_classes,) tensor
-        The root of how much rarer a label is than the most common one, at most 3; 1 for the
-        background. Calibration undoes the shift of the scores that this brings.
-    """
-    counts = torch.stack(
-        [torch.bincount(targets.flatten(), minlength=n_classes) for _, targets in pairs]
-    )
-    labels = counts.sum(dim=0)[1:].float()
-    weights = (labels.max() / labels.clamp(min=1)).sqrt().clamp(max=MOST_WEIGHT)
-    return torch.cat([torch.ones(1), weights])
-
-
 def _evaluate(
     network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor
 ) -> float:
@@ -295,7 +270,7 @@ def _learning_rate(step: int, recipe: Recipe) -> float:
     return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / training.n_steps))
 
 
-def _is_stuck(progress: _Progress, recipe: Recipe) -> bool:
+def _is_stuck(progress: TrainingState, recipe: Recipe) -> bool:
     waited = progress.step - progress.best_step
     return waited >= recipe.training.patience * recipe.training.validate_every
 
@@ -311,70 +286,3 @@ def _update_average(average: UNet, network: UNet, step: int, decay: float) -> No
                 mean.lerp_(new.to(mean.device), 1 - keep)
             else:
                 mean.copy_(new)
-
-
-def _write_history(folder: Path, step: int, loss: float, held_out: float) -> None:
-    path = folder / "history.csv"
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(["step", "loss", "held_out_loss"])
-        writer.writerow([step, f"{loss:.6f}", f"{held_out:.6f}"])
-
-
-def _save_whole(
-    state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None
-) -> None:
-    """Write beside, then rename: a file that is there is whole."""
-    beside = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside, metadata)
-    os.replace(beside, path)
-
-
-def _save_checkpoint(  # noqa: PLR0917
-    path: Path,
-    recipe: Recipe,
-    network: UNet,
-    average: UNet,
-    optimizer: torch.optim.Optimizer,
-    progress: _Progress,
-) -> None:
-    state = {f"network.{k}": v for k, v in network.state_dict().items()}
-    state |= {f"average.{k}": v.clone() for k, v in average.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-    state["progress"] = torch.tensor(
-        [progress.step, progress.best_loss, progress.best_step], dtype=torch.float64
-    )
-    _save_whole(state, path, {"recipe": recipe.model_dump_json()})
-
-
-def _check_recipe(path: Path, recipe: Recipe) -> None:
-    """Refuse to go on with another recipe: the card would claim what is not true."""
-    with safe_open(path, "pt") as file:
-        stored = (file.metadata() or {}).get("recipe")
-    if stored != recipe.model_dump_json():
-        raise ConfigError(f"{path}: was trained with another recipe; name a new folder")
-
-
-def _load_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer
-) -> _Progress:
-    state = load_file(path)
-
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-    try:
-        network.load_state_dict(part("network."))
-        average.load_state_dict(part("average."))
-    except RuntimeError as error:
-        raise ModelError(f"{path}: holds another network than the recipe's") from error
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in part("optimizer.").items():
-        index, key = name.split(".", 1)
-        moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    step, best_loss, best_step = state["progress"].tolist()
-    return _Progress(int(step), best_loss, int(best_step))

@@ -1,6 +1,9 @@
-"""Class maps that a network learns to draw."""
+"""Class maps that a network learns to draw, and what each class counts."""
 
 import numpy as np
+import torch
+
+MOST_WEIGHT = 3.0  # of a rare label in the loss
 
 
 def make_target(
@@ -44,3 +47,27 @@ def make_target(
     target = np.zeros(shape, np.int64)
     target[y[atom, pixel], x[atom, pixel]] = classes[atom]
     return target
+
+
+def weigh_classes(pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int) -> torch.Tensor:
+    """Weights of the classes in the loss: rare labels count more, so that they are learned too.
+
+    Parameters
+    ----------
+    pairs : list of (images, targets)
+        Examples that show how often each class occurs; 0 is background.
+    n_classes : int
+        Classes, background included.
+
+    Returns
+    -------
+    (n_classes,) tensor
+        The root of how much rarer a label is than the most common one, at most 3; 1 for the
+        background. Calibration undoes the shift of the scores that this brings.
+    """
+    counts = torch.stack(
+        [torch.bincount(targets.flatten(), minlength=n_classes) for _, targets in pairs]
+    )
+    labels = counts.sum(dim=0)[1:].float()
+    weights = (labels.max() / labels.clamp(min=1)).sqrt().clamp(max=MOST_WEIGHT)
+    return torch.cat([torch.ones(1), weights])
