@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from adatom.detect.columns import PatchGrid, make_background
-from adatom.detect.fisher import Fisher, find_pairs
+from adatom.detect.fisher import find_pairs, solve_exactly
+from adatom.detect.newton import Newton
 from adatom.detect.profile import make_gaussian_profile, tabulate_profile
 
 # A usual image; unequal pixels; a strip narrower than a patch.
@@ -26,7 +27,7 @@ def case(request):
     weights = rng.uniform(0.5, 2, shape).astype(np.float32)
     pairs = find_pairs(positions * sizes, 2 * profile.radius)
     placement = grid.place(positions)
-    fisher = Fisher(grid, placement, pairs, background, weights, 1e-9)
+    joint = (grid, placement, pairs, background, weights, 1e-9)
     columns = []
     for column in range(len(positions)):
         for basis in range(3):
@@ -39,31 +40,32 @@ def case(request):
         unit.flat[node] = 1
         columns.append(background.field(unit).ravel())
     design = np.array(columns, float)
-    return grid, placement, background, weights, fisher, design, n_nodes
+    return joint, design, n_nodes
 
 
 def test_exact_solution_inverts_dense_matrix(case):
-    *_, weights, fisher, design, _ = case
-    dense = (design * weights.ravel()) @ design.T
+    joint, design, _ = case
+    dense = (design * joint[4].ravel()) @ design.T
     right = dense @ np.random.default_rng(1).standard_normal((len(dense), 2))
-    solved = fisher.solve_exactly(right)
+    solved = solve_exactly(*joint, right)
     np.testing.assert_allclose(dense @ solved, right, atol=2e-4 * np.abs(right).max())
 
 
-def test_conjugate_gradients_agree_with_exact_solution(case):
-    *_, weights, fisher, design, n_nodes = case
+def test_newton_step_agrees_with_exact_solution(case):
+    joint, design, n_nodes = case
+    grid, placement, _, background, weights, guard = joint
     image = np.random.default_rng(2).standard_normal(design.shape[1])
     gradient = design @ (weights.ravel() * image)
-    columns, nodes = fisher.solve(
-        gradient[:18].reshape(-1, 3), gradient[18:].reshape(n_nodes), tolerance=1e-5
-    )
+    newton = Newton(grid, placement, background, weights, guard)
+    gradients = gradient[:18].reshape(-1, 3), gradient[18:].reshape(n_nodes)
+    columns, nodes = newton.solve(placement, weights, *gradients, tolerance=1e-5)
     found = np.concatenate([columns.ravel(), nodes.ravel()])
-    explained, exact = found @ design, fisher.solve_exactly(gradient) @ design
+    explained, exact = found @ design, solve_exactly(*joint, gradient) @ design
     np.testing.assert_allclose(explained, exact, atol=2e-3 * np.abs(exact).max())
 
 
 def test_projection_is_adjoint_of_rendering(case):
-    grid, placement, *_, design, _ = case
+    (grid, placement, *_), design, _ = case
     image = np.random.default_rng(3).standard_normal(grid.shape)
     projected = grid.project(placement, image)
     np.testing.assert_allclose(projected.ravel(), design[:18] @ image.ravel(), rtol=1e-4, atol=1e-4)

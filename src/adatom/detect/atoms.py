@@ -12,6 +12,7 @@ from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
+from adatom.detect.threads import limit_blas
 from adatom.images import pixel_size
 from adatom.images.normalize import normalize_image
 from adatom.images.resample import resample_image
@@ -71,17 +72,18 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
             f"image: pixel size must be {low:g} to {high:g} Å for {card.name} "
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
-    values = np.asarray(image.values, np.float32)
-    peaks = propose_columns(values, size, model)
-    is_column = calibrate_column(peaks.column, card.calibration)
-    kept = is_column >= config.threshold
-    is_column, shares = is_column[kept], peaks.shares[kept]
-    start = peaks.positions[kept] * card.pixel_size / np.array(size)
-    refined = refine_positions(
-        values, start, size, is_counts=is_counted(image), config=config.refine
-    )
-    evidence = weigh_labels(shares, refined, size, card)
-    label_scores = calibrate_labels(evidence, is_column, card.calibration)
+    with limit_blas():
+        values = np.asarray(image.values, np.float32)
+        peaks = propose_columns(values, size, model)
+        is_column = calibrate_column(peaks.column, card.calibration)
+        kept = is_column >= config.threshold
+        is_column, shares = is_column[kept], peaks.shares[kept]
+        start = peaks.positions[kept] * card.pixel_size / np.array(size)
+        refined = refine_positions(
+            values, start, size, is_counts=is_counted(image), config=config.refine
+        )
+        evidence = weigh_labels(shares, refined, size, card)
+        label_scores = calibrate_labels(evidence, is_column, card.calibration)
     best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
     columns = {
         "x": float(image.x[0]) + refined.positions[:, 1] * size[1],

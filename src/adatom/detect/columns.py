@@ -7,6 +7,7 @@ from scipy import sparse
 
 from adatom.detect.kernels import add_patches, couple_nodes, couple_patches, sum_patches
 from adatom.detect.profile import PHASES, PatchTable
+from adatom.detect.threads import share_out
 
 MOST_NODES = 400  # of the background: their matrix is dense
 
@@ -139,10 +140,11 @@ class PatchGrid:
         return padded
 
     def spread(self, placement: Placement, factors: np.ndarray) -> np.ndarray:
-        """Image (H, W) of the bases of each column times their factors, (N, C)."""
+        """Image (H, W) of the bases of each column times their factors, (N, 3)."""
         padded = np.zeros(self.padded_shape, np.float32)
         factors = np.ascontiguousarray(factors, np.float32)
-        add_patches(padded, placement.corners, placement.phases, factors, self.table.basis)
+        patches = (placement.corners, placement.phases, factors, self.table.basis)
+        share_out(lambda first, end: add_patches(padded, *patches, first, end), len(padded))
         return padded[self.inner]
 
     def render(self, placement: Placement, intensity: np.ndarray) -> np.ndarray:
@@ -151,21 +153,34 @@ class PatchGrid:
         return self.spread(placement, factors * intensity[:, None])
 
     def project(self, placement: Placement, values: np.ndarray) -> np.ndarray:
-        """Sum over each patch of basis times image, (N, C)."""
+        """Sum over each patch of basis times image, (N, 3)."""
         padded = self.pad_image(values)
-        sums = sum_patches(padded, placement.corners, placement.phases, self.table.basis)
+        corners, phases, basis = placement.corners, placement.phases, self.table.basis
+        sums = np.empty((len(corners), 3), np.float32)
+
+        def work(first: int, end: int) -> None:
+            part = slice(first, end)
+            sum_patches(padded, corners[part], phases[part], basis, sums[part])
+
+        share_out(work, len(corners))
         return sums.astype(float)
 
     def couple(self, placement: Placement, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Fisher matrix between the columns of each pair (M, 2), (M, C, C), weights (H, W)."""
+        """Fisher matrix between the columns of each pair (M, 2), (M, 3, 3), weights (H, W)."""
         padded = self.pad_image(weights)
-        corners, phases = placement.corners, placement.phases
-        return couple_patches(padded, corners, phases, self.table.basis, pairs).astype(float)
+        patches = (placement.corners, placement.phases, self.table.basis)
+        out = np.empty((len(pairs), 3, 3), np.float32)
+
+        def work(first: int, end: int) -> None:
+            couple_patches(padded, *patches, pairs[first:end], out[first:end])
+
+        share_out(work, len(pairs))
+        return out.astype(float)
 
     def couple_background(
         self, placement: Placement, background: Background, weights: np.ndarray
     ) -> sparse.csr_matrix:
-        """Fisher matrix between columns and nodes, (C N, K L)."""
+        """Fisher matrix between columns and nodes, (3 N, K L)."""
         padded = self.pad_image(weights)
         spans, firsts, alongs = [], [], []
         for axis, along in enumerate((background.along_y, background.along_x)):
@@ -178,22 +193,21 @@ class PatchGrid:
             inside[:, self.inner[axis]] = along.T
             alongs.append(inside)
         first = np.stack(firsts, axis=1)
-        sums = couple_nodes(
-            padded,
-            placement.corners,
-            placement.phases,
-            self.table.basis,
-            alongs[0],
-            alongs[1],
-            first,
-            tuple(spans),
-        )
-        n, n_bases = sums.shape[:2]
+        corners, phases, basis = placement.corners, placement.phases, self.table.basis
+        n = len(corners)
+        sums = np.zeros((n, 3, *spans), np.float32)
+
+        def work(start: int, end: int) -> None:
+            part = slice(start, end)
+            shares = (alongs[0], alongs[1], first[part])
+            couple_nodes(padded, corners[part], phases[part], basis, *shares, sums[part])
+
+        share_out(work, n)
         rows = first[:, :1] + np.arange(spans[0])
         columns = first[:, 1:] + np.arange(spans[1])
         n_x = background.along_x.shape[1]
         node = (rows[:, :, None] * n_x + columns[:, None]).reshape(n, 1, -1)
-        index = np.broadcast_to(node, (n, n_bases, node.shape[2])).ravel()
-        pointer = np.arange(n * n_bases + 1) * node.shape[2]
-        shape = (n * n_bases, background.along_y.shape[1] * n_x)
+        index = np.broadcast_to(node, (n, 3, node.shape[2])).ravel()
+        pointer = np.arange(3 * n + 1) * node.shape[2]
+        shape = (3 * n, background.along_y.shape[1] * n_x)
         return sparse.csr_matrix((sums.ravel().astype(float), index, pointer), shape=shape)

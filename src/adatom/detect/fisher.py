@@ -1,12 +1,11 @@
 """Joint Fisher matrix of all columns and the background of an image."""
 
 import numpy as np
-from scipy import linalg, sparse, spatial
+from scipy import sparse, spatial
 from scipy.sparse import linalg as sparse_linalg
 
 from adatom.detect.columns import Background, PatchGrid, Placement
 
-MOST_STEPS = 30
 LEAST_SHARE = 0.05
 
 
@@ -29,8 +28,10 @@ def find_pairs(positions: np.ndarray, reach: float) -> np.ndarray:
     return tree.query_pairs(reach, output_type="ndarray").astype(np.intp)
 
 
-class Fisher:
-    """Joint Fisher matrix of columns and background.
+def couple_columns(
+    grid: PatchGrid, placement: Placement, pairs: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fisher matrix of each column by itself, and between the columns of each pair.
 
     The parameters of a column are its intensity times its position (y, x), and its intensity: so
     the matrix does not depend on the intensities but through the weights.
@@ -40,80 +41,80 @@ class Fisher:
     grid : PatchGrid
         Where the patches lie.
     placement : Placement
-        The columns.
+        The N columns.
     pairs : (M, 2) int array
         Columns that overlap.
-    background : Background
-        Nodes of the background.
     weights : (H, W) array
         Inverse variance of each pixel.
-    guard : float
-        Share of the usual information that is added to the diagonal: it keeps columns without
-        information (outside, or on top of each other) solvable, and their steps short.
+
+    Returns
+    -------
+    (N, 3, 3) array, (M, 3, 3) array
+        Blocks and couplings.
     """
+    n = len(placement.corners)
+    own = np.repeat(np.arange(n)[:, None], 2, axis=1)
+    coupled = grid.couple(placement, np.concatenate([own, pairs]), weights)
+    return coupled[:n], coupled[n:]
 
-    def __init__(  # noqa: PLR0917
-        self,
-        grid: PatchGrid,
-        placement: Placement,
-        pairs: np.ndarray,
-        background: Background,
-        weights: np.ndarray,
-        guard: float,
-    ) -> None:
-        n = len(placement.corners)
-        own = np.repeat(np.arange(n)[:, None], 2, axis=1)
-        coupled = grid.couple(placement, np.concatenate([own, pairs]), weights)
-        self.pairs = pairs
-        self.blocks, self.couplings = coupled[:n], coupled[n:]
-        trace = np.trace(self.blocks, axis1=1, axis2=2)
-        added = guard * (0.1 * trace + np.median(trace)) + 1e-30
-        guarded = self.blocks + added[:, None, None] * np.eye(3)
-        self._inverses = np.linalg.inv(guarded)
-        self._matrix = _assemble(guarded, pairs, self.couplings)
-        nodes = background.fisher(weights)
-        size = np.diag(nodes)
-        self._nodes = nodes + np.diag(guard * (size + 1e-3 * size.mean()) + 1e-30)
-        self._factor = linalg.cho_factor(self._nodes)
-        self._cross = grid.couple_background(placement, background, weights)
 
-    def solve(
-        self, gradient: np.ndarray, node_gradient: np.ndarray, *, tolerance: float = 0.03
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Newton step of the columns, (N, 3), and of the nodes, (K, L), by conjugate gradients."""
-        n = gradient.size
+def guard_blocks(blocks: np.ndarray, guard: float) -> np.ndarray:
+    """What to add to the diagonals of blocks (N, 3, 3), (N,): a share of the usual information.
 
-        def split(vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return vector[:n].reshape(-1, 3), vector[n:]
+    It keeps columns without information (outside, or on top of each other) solvable, and their
+    steps short.
+    """
+    trace = np.trace(blocks, axis1=1, axis2=2)
+    return guard * (0.1 * trace + np.median(trace)) + 1e-30
 
-        def multiply(vector: np.ndarray) -> np.ndarray:
-            columns, nodes = vector[:n], vector[n:]
-            level, down = self._cross @ nodes, columns @ self._cross
-            return np.concatenate([self._matrix @ columns + level, self._nodes @ nodes + down])
 
-        def precondition(vector: np.ndarray) -> np.ndarray:
-            columns, nodes = split(vector)
-            solved = np.matmul(self._inverses, columns[:, :, None])
-            return np.concatenate([solved.ravel(), linalg.cho_solve(self._factor, nodes)])
+def guard_nodes(matrix: np.ndarray, guard: float) -> np.ndarray:
+    """What to add to the diagonal of the Fisher matrix of the nodes (K, K), (K,)."""
+    size = np.diag(matrix)
+    return guard * (size + 1e-3 * size.mean()) + 1e-30
 
-        right = np.concatenate([gradient.ravel(), node_gradient.ravel()])
-        columns, nodes = split(_conjugate_gradients(multiply, precondition, right, tolerance))
-        return columns, nodes.reshape(node_gradient.shape)
 
-    def solve_exactly(self, right: np.ndarray) -> np.ndarray:
-        """Solution, (3 N + K L, R); right sides hold columns and nodes one after the other.
+def solve_exactly(  # noqa: PLR0917
+    grid: PatchGrid,
+    placement: Placement,
+    pairs: np.ndarray,
+    background: Background,
+    weights: np.ndarray,
+    guard: float,
+    right: np.ndarray,
+) -> np.ndarray:
+    """Solve the joint Fisher matrix of columns and background for many right sides.
 
-        Its cost grows faster than the number of columns.
-        """
-        nodes = sparse.csr_matrix(self._nodes)
-        whole = sparse.bmat([[self._matrix, self._cross], [self._cross.T, nodes]])
-        factors = sparse_linalg.splu(
-            sparse.csc_matrix(whole),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        return factors.solve(right)
+    Parameters
+    ----------
+    grid, placement, pairs, weights
+        As of `couple_columns`.
+    background : Background
+        Nodes of the background.
+    guard : float
+        Share of the usual information that is added to the diagonal.
+    right : (3 N + K L, R) array
+        Columns and nodes one after the other.
+
+    Returns
+    -------
+    (3 N + K L, R) array
+        Solutions. The cost grows faster than the number of columns.
+    """
+    blocks, couplings = couple_columns(grid, placement, pairs, weights)
+    guarded = blocks + guard_blocks(blocks, guard)[:, None, None] * np.eye(3)
+    dense = background.fisher(weights)
+    nodes = sparse.csr_matrix(dense + np.diag(guard_nodes(dense, guard)))
+    cross = grid.couple_background(placement, background, weights)
+    columns = _assemble(guarded, pairs, couplings)
+    whole = sparse.vstack([sparse.hstack([columns, cross]), sparse.hstack([cross.T, nodes])])
+    factors = sparse_linalg.splu(
+        sparse.csc_matrix(whole),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    return factors.solve(right)
 
 
 def _assemble(blocks: np.ndarray, pairs: np.ndarray, couplings: np.ndarray) -> sparse.bsr_matrix:
@@ -162,25 +163,3 @@ def invert_neighborhoods(
     values, vectors = np.linalg.eigh(reduced / scales)
     inverse = (vectors / np.maximum(values, LEAST_SHARE)[:, None]) @ vectors.transpose(0, 2, 1)
     return inverse / scales
-
-
-def _conjugate_gradients(multiply, precondition, right, tolerance):
-    """Solve a symmetric system."""
-    solution = np.zeros_like(right)
-    residual = right.copy()
-    direction = preconditioned = precondition(residual)
-    power = start = residual @ preconditioned
-    for _ in range(MOST_STEPS):
-        if power <= tolerance**2 * start or power <= 0:
-            break
-        image = multiply(direction)
-        curvature = direction @ image
-        if curvature <= 0:
-            break
-        length = power / curvature
-        solution += length * direction
-        residual -= length * image
-        preconditioned = precondition(residual)
-        last, power = power, residual @ preconditioned
-        direction = preconditioned + power / last * direction
-    return solution

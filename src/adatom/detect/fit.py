@@ -6,12 +6,20 @@ import numpy as np
 from scipy import ndimage
 
 from adatom.detect.columns import Background, PatchGrid
-from adatom.detect.fisher import Fisher, find_pairs, invert_neighborhoods
-from adatom.detect.profile import Profile, tabulate_profile
+from adatom.detect.fisher import (
+    couple_columns,
+    find_pairs,
+    invert_neighborhoods,
+    solve_exactly,
+)
+from adatom.detect.newton import Newton
+from adatom.detect.profile import Profile, crop_table, tabulate_profile
 
-# In widths of a column (its sigma): up to where two overlap so much that a step, or the exact
-# matrix, must know; how near to the edge an unknown column outside may reach; the longest step.
+# In widths of a column (its sigma): up to where two overlap so much that their errors, or the exact
+# matrix, must know; as far as steps look; how near to the edge an unknown column outside may reach;
+# the longest step.
 PAIR_WIDTHS, EXACT_WIDTHS = 5.5, 7.0
+STEP_REACH_WIDTHS = 3.0
 RIM_WIDTHS = 4.0
 STEP_WIDTHS = 0.3
 # In Å: the wings of a profile are cut here; pixels farther from every column are not used; the
@@ -19,6 +27,7 @@ STEP_WIDTHS = 0.3
 LONGEST_RADIUS = 4.0
 USED_REACH = 2.0
 LONGEST_WAY = 0.6
+SMALL_STEP = 0.15  # of the error: the one that ends the steps
 MOST_GROWTH = 1.5  # of an intensity in one step
 GUARD, EXACT_GUARD = 1e-3, 1e-6  # share of the usual information added to the diagonal
 
@@ -75,7 +84,7 @@ class JointFit:
         self.noise = noise
         self.intensity = np.zeros(len(positions))
         self.nodes = np.zeros((background.along_y.shape[1], background.along_x.shape[1]))
-        self.fisher: Fisher | None = None
+        self._newton: Newton | None = None
         self.covered = self._cover()
         self.change_profile(profile)
         smooth = ndimage.gaussian_filter(values, 1.0)
@@ -86,7 +95,7 @@ class JointFit:
         """Change the variance of the pixels."""
         self.noise = noise
         self.weights = self._weigh(self.model())
-        self.fisher = None
+        self._newton = None
 
     def change_profile(self, profile: Profile, *, scale: float = 1.0, offset: float = 0.0) -> None:
         """Change the shape of the columns, all intensities by a factor, the background by a sum."""
@@ -95,8 +104,11 @@ class JointFit:
         self.nodes = self.nodes + offset
         table = tabulate_profile(profile, self.pixel_sizes, self._radius())
         self.grid = PatchGrid(self.values.shape, table)
+        half_y, half_x = np.ceil(STEP_REACH_WIDTHS * profile.sigma / np.array(self.pixel_sizes))
+        near = crop_table(table, (int(half_y), int(half_x)))
+        self._near = PatchGrid(self.values.shape, near)
         self.placement = self.grid.place(self.positions)
-        self.fisher = None
+        self._newton = None
 
     def add_columns(self, positions: np.ndarray) -> bool:
         """Fit further columns at positions (M, 2) too; whether there are any."""
@@ -105,7 +117,8 @@ class JointFit:
             self.positions = np.concatenate([self.positions, positions])
             self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
             self.covered = self._cover()
-            self.change_profile(self.profile)
+            self.placement = self.grid.place(self.positions)
+            self._newton = None
         return len(positions) > 0
 
     def _cover(self) -> np.ndarray:
@@ -122,25 +135,19 @@ class JointFit:
         return columns + self.background.field(self.nodes)
 
     def iterate(self, n_steps: int, *, tolerance: float = 0.03) -> None:
-        """Take steps of Fisher scoring, each solved to a relative tolerance."""
+        """Take steps of Fisher scoring, each solved to a tolerance, until they are small."""
         for _ in range(n_steps):
             model = self.model()
             self.weights = self._weigh(model)
-            weighted = (self.values - model) * self.weights
-            if self.fisher is None:
-                self.fisher = self.make_fisher()
-            gradient = self.grid.project(self.placement, weighted)
-            node_gradient = self.background.gather(weighted)
-            step, node_step = self.fisher.solve(gradient, node_gradient, tolerance=tolerance)
-            self._move(step, node_step, self.fisher.blocks)
+            step, node_step, information = self._explain(self.values - model, tolerance)
+            if self._move(step, node_step, information) < SMALL_STEP:
+                break
 
-    def make_fisher(self) -> Fisher:
-        """Joint Fisher matrix at the present state."""
-        return self._fisher(self.weights, PAIR_WIDTHS * self.profile.sigma, GUARD)
-
-    def make_exact_fisher(self, weights: np.ndarray) -> Fisher:
-        """The same for weights (H, W), overlaps included down to 5e-6, with hardly a guard."""
-        return self._fisher(weights, EXACT_WIDTHS * self.profile.sigma, EXACT_GUARD)
+    def solve_exactly(self, weights: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Solve the joint Fisher matrix for weights (H, W), overlaps included down to 5e-6."""
+        pairs = find_pairs(self.positions * self.pixel_sizes, EXACT_WIDTHS * self.profile.sigma)
+        patches = (self.grid, self.placement, pairs)
+        return solve_exactly(*patches, self.background, weights, EXACT_GUARD, right)
 
     def inside_rim(self) -> np.ndarray:
         """1 where no column outside the image can reach that nobody knows of, (H, W)."""
@@ -154,35 +161,44 @@ class JointFit:
     def _radius(self) -> float:
         return min(self.profile.radius, LONGEST_RADIUS)
 
-    def _fisher(self, weights: np.ndarray, reach: float, guard: float) -> Fisher:
-        pairs = find_pairs(self.positions * self.pixel_sizes, reach)
-        return Fisher(self.grid, self.placement, pairs, self.background, weights, guard)
-
     def project_out(self, image: np.ndarray) -> np.ndarray:
         """What a fit would leave of an image (H, W), to first order."""
-        fisher = self.fisher or self.make_fisher()
-        weighted = image * self.weights
-        gradient = self.grid.project(self.placement, weighted)
-        step, node_step = fisher.solve(gradient, self.background.gather(weighted))
-        explained = self.grid.spread(self.placement, step)
-        return image - explained - self.background.field(node_step)
+        step, node_step, _ = self._explain(image, 0.03)
+        return image - self.grid.spread(self.placement, step) - self.background.field(node_step)
 
     def covariance(self) -> np.ndarray:
         """Covariance of intensity times position (y, x) and of the intensity, (N, 3, 3)."""
         self.weights = self._weigh(self.model())
-        self.fisher = fisher = self.make_fisher()
-        trace = np.trace(fisher.blocks, axis1=1, axis2=2)
-        blocks = fisher.blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
-        return invert_neighborhoods(blocks, fisher.pairs, fisher.couplings)
+        pairs = find_pairs(self.positions * self.pixel_sizes, PAIR_WIDTHS * self.profile.sigma)
+        blocks, couplings = couple_columns(self.grid, self.placement, pairs, self.weights)
+        trace = np.trace(blocks, axis1=1, axis2=2)
+        blocks = blocks + (1e-6 * np.median(trace) + 1e-30) * np.eye(3)
+        return invert_neighborhoods(blocks, pairs, couplings)
+
+    def _explain(
+        self, residual: np.ndarray, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Step of columns and nodes that explains a residual (H, W) best; information, (N, 3)."""
+        weighted = residual * self.weights
+        gradient = self.grid.project(self.placement, weighted)
+        node_gradient = self.background.gather(weighted)
+        placement = self._near.place(self.positions)
+        if self._newton is None:
+            self._newton = Newton(self._near, placement, self.background, self.weights, GUARD)
+        gradients = (gradient, node_gradient)
+        step, node_step = self._newton.solve(placement, self.weights, *gradients, tolerance)
+        return step, node_step, np.diagonal(self._newton.blocks, axis1=1, axis2=2)
 
     def _weigh(self, model: np.ndarray) -> np.ndarray:
         return (self.covered / self.noise.variance(model)).astype(np.float32)
 
-    def _move(self, step: np.ndarray, node_step: np.ndarray, blocks: np.ndarray) -> None:
-        information = blocks[:, 2, 2]
-        spread = 1 / np.sqrt(np.maximum(information, 1e-6 * information.max() + 1e-30))
+    def _move(self, step: np.ndarray, node_step: np.ndarray, information: np.ndarray) -> float:
+        """Take a step; how far all but a twentieth of the columns move at most, in their errors."""
+        of_intensity = information[:, 2]
+        spread = 1 / np.sqrt(np.maximum(of_intensity, 1e-6 * of_intensity.max() + 1e-30))
         # A column fainter than its own noise does not move far.
         moved = step[:, :2] * (self.intensity / (self.intensity**2 + spread**2))[:, None]
+        size = np.abs(step[:, :2]) * np.sqrt(information[:, :2])
         limit = STEP_WIDTHS * self.profile.sigma / np.array(self.pixel_sizes)
         furthest = LONGEST_WAY / np.array(self.pixel_sizes)
         way = self.positions + np.clip(moved, -limit, limit) - self.start
@@ -193,6 +209,7 @@ class JointFit:
         intensity = np.clip(self.intensity + step[:, 2], self.intensity / MOST_GROWTH, most)
         self.intensity = np.maximum(intensity, 0.02 * spread)
         self.nodes = self.nodes + node_step
+        return float(np.quantile(size, 0.95))
 
     def _guess(self, smooth: np.ndarray) -> None:
         level = np.percentile(smooth, 5)

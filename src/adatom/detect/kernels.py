@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, fastmath=True)
-def add_patches(image, corners, phases, factors, basis):
-    """Add to an image, for each patch, its bases times their factors.
+@njit(cache=True, fastmath=True, nogil=True)
+def add_patches(image, corners, phases, factors, basis, first, end):
+    """Add to rows of an image, for each patch, its three bases times their factors.
 
     Parameters
     ----------
@@ -18,45 +18,46 @@ def add_patches(image, corners, phases, factors, basis):
         First pixel [y, x] of each patch.
     phases : (N,) int array
         Row of the table.
-    factors : (N, C) float32 array
+    factors : (N, 3) float32 array
         Factor of each basis.
-    basis : (R, C, h, w) float32 array
+    basis : (R, 3, h, w) float32 array
         Table of bases.
+    first, end : int
+        First of the rows, and the one after the last.
     """
-    n_bases, height, width = basis.shape[1:]
+    height, width = basis.shape[2:]
     for i in range(len(corners)):
         top, left = corners[i]
-        for c in range(n_bases):
-            factor = factors[i, c]
-            if factor == 0:
-                continue
-            table = basis[phases[i], c]
-            for y in range(height):
-                row = image[top + y, left : left + width]
-                for x in range(width):
-                    row[x] += factor * table[y, x]
+        factor_a, factor_b, factor_c = factors[i]
+        table = basis[phases[i]]
+        for y in range(max(0, first - top), min(height, end - top)):
+            row = image[top + y, left : left + width]
+            a, b, c = table[0, y], table[1, y], table[2, y]
+            for x in range(width):
+                row[x] += factor_a * a[x] + factor_b * b[x] + factor_c * c[x]
 
 
-@njit(cache=True, fastmath=True)
-def sum_patches(image, corners, phases, basis):
-    """Sum of image times basis over each patch, (N, C); arguments as of `add_patches`."""
-    n_bases, height, width = basis.shape[1:]
-    sums = np.empty((len(corners), n_bases), np.float32)
+@njit(cache=True, fastmath=True, nogil=True)
+def sum_patches(image, corners, phases, basis, sums):
+    """Sum of image times basis over each patch to `sums`, (N, 3); else as of `add_patches`."""
+    height, width = basis.shape[2:]
     for i in range(len(corners)):
         top, left = corners[i]
-        for c in range(n_bases):
-            table = basis[phases[i], c]
-            total = np.float32(0)
-            for y in range(height):
-                row = image[top + y, left : left + width]
-                for x in range(width):
-                    total += row[x] * table[y, x]
-            sums[i, c] = total
-    return sums
+        table = basis[phases[i]]
+        sum_a = sum_b = sum_c = np.float32(0)
+        for y in range(height):
+            row = image[top + y, left : left + width]
+            a, b, c = table[0, y], table[1, y], table[2, y]
+            for x in range(width):
+                value = row[x]
+                sum_a += value * a[x]
+                sum_b += value * b[x]
+                sum_c += value * c[x]
+        sums[i, 0], sums[i, 1], sums[i, 2] = sum_a, sum_b, sum_c
 
 
-@njit(cache=True, fastmath=True)
-def couple_patches(weights, corners, phases, basis, pairs):
+@njit(cache=True, fastmath=True, nogil=True)
+def couple_patches(weights, corners, phases, basis, pairs, out):
     """Sum of weight times basis times basis over the common pixels of pairs of patches.
 
     Parameters
@@ -67,37 +68,34 @@ def couple_patches(weights, corners, phases, basis, pairs):
         As of `add_patches`.
     pairs : (M, 2) int array
         Patches; one with itself gives its own matrix.
-
-    Returns
-    -------
-    (M, C, C) float32 array
-        Basis of the first patch by that of the second.
+    out : (M, 3, 3) float32 array
+        The sums: basis of the first patch by that of the second.
     """
-    n_bases, height, width = basis.shape[1:]
-    out = np.zeros((len(pairs), n_bases, n_bases), np.float32)
-    scaled = np.empty(width, np.float32)
+    height, width = basis.shape[2:]
     for m in range(len(pairs)):
         i, j = pairs[m]
         down, right = corners[j] - corners[i]
         first_y, last_y = max(0, down), min(height, height + down)
         first_x, n_x = max(0, right), width - abs(right)
-        for y in range(first_y, last_y):
-            line = weights[corners[i, 0] + y, corners[i, 1] + first_x :]
-            for a in range(n_bases):
-                mine = basis[phases[i], a, y, first_x:]
+        table, other = basis[phases[i]], basis[phases[j]]
+        for k in range(3):
+            sum_a = sum_b = sum_c = np.float32(0)
+            for y in range(first_y, last_y):
+                line = weights[corners[i, 0] + y, corners[i, 1] + first_x :]
+                mine = table[k, y, first_x:]
+                a = other[0, y - down, first_x - right :]
+                b = other[1, y - down, first_x - right :]
+                c = other[2, y - down, first_x - right :]
                 for x in range(n_x):
-                    scaled[x] = line[x] * mine[x]
-                for b in range(n_bases):
-                    other = basis[phases[j], b, y - down, first_x - right :]
-                    total = np.float32(0)
-                    for x in range(n_x):
-                        total += scaled[x] * other[x]
-                    out[m, a, b] += total
-    return out
+                    value = line[x] * mine[x]
+                    sum_a += value * a[x]
+                    sum_b += value * b[x]
+                    sum_c += value * c[x]
+            out[m, k, 0], out[m, k, 1], out[m, k, 2] = sum_a, sum_b, sum_c
 
 
-@njit(cache=True, fastmath=True)
-def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, n_near):
+@njit(cache=True, fastmath=True, nogil=True)
+def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, out):
     """Sum of weight times basis times the share of each near node over each patch.
 
     Parameters
@@ -110,21 +108,15 @@ def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, n_nea
         Share of each row and each column of nodes in the pixels.
     first : (N, 2) int array
         First near node [y, x] of each patch.
-    n_near : (int, int)
-        Near nodes along y and x.
-
-    Returns
-    -------
-    (N, C, n_y, n_x) float32 array
-        Sums.
+    out : (N, 3, n_y, n_x) float32 array
+        The sums are added to it.
     """
-    n_bases, height, width = basis.shape[1:]
-    n_y, n_x = n_near
-    out = np.zeros((len(corners), n_bases, n_y, n_x), np.float32)
+    height, width = basis.shape[2:]
+    n_y, n_x = out.shape[2:]
     scaled = np.empty(width, np.float32)
     for i in range(len(corners)):
         top, left = corners[i]
-        for c in range(n_bases):
+        for c in range(3):
             table = basis[phases[i], c]
             for y in range(height):
                 row = weights[top + y, left : left + width]
@@ -140,8 +132,8 @@ def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, n_nea
     return out
 
 
-@njit(cache=True, fastmath=True)
-def sum_products(image, corners, along_y, along_x):
+@njit(cache=True, fastmath=True, nogil=True)
+def sum_products(image, corners, along_y, along_x, sums):
     """Sum over each patch of image times a function of y times a function of x.
 
     Parameters
@@ -154,15 +146,11 @@ def sum_products(image, corners, along_y, along_x):
         Functions of y.
     along_x : (N, B, w) float32 array
         Functions of x.
-
-    Returns
-    -------
-    (N, A, B) float32 array
-        Sums.
+    sums : (N, A, B) float32 array
+        The sums are added to it.
     """
     n_y, height = along_y.shape[1:]
     n_x, width = along_x.shape[1:]
-    sums = np.zeros((len(corners), n_y, n_x), np.float32)
     for i in range(len(corners)):
         top, left = corners[i]
         for y in range(height):
@@ -176,7 +164,7 @@ def sum_products(image, corners, along_y, along_x):
     return sums
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def add_products(images, corners, along_y, along_x, orders):
     """Add to images, for each patch, products of a function of y and a function of x.
 

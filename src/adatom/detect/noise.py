@@ -1,5 +1,7 @@
 """What the residual of a fit says: the noise of the image, and columns that nobody listed."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import fft, ndimage, optimize, spatial
 
@@ -72,7 +74,8 @@ def fit_inflation(fit: JointFit) -> float:
     noise = np.random.default_rng(0).standard_normal(fit.values.shape, np.float32)
     white = fit.project_out(noise / np.where(scale > 0, scale, 1))
     inside = scale * fit.inside_rim()
-    power = [_ring_power(image * inside) for image in (fit.values - fit.model(), white)]
+    rings = _Rings.of(fit.values.shape)
+    power = [rings.power(image * inside) for image in (fit.values - fit.model(), white)]
     frequency = (np.arange(RINGS) + 0.5) / RINGS * 0.5
     width = fit.profile.sigma / float(np.prod(fit.pixel_sizes)) ** 0.5
     # Ring area times squared frequency times the squared transform of a Gaussian.
@@ -87,15 +90,25 @@ def fit_inflation(fit: JointFit) -> float:
     return factor * (1 + SLOW_NOISE * (1 - 1 / factor))
 
 
-def _ring_power(image: np.ndarray) -> np.ndarray:
-    """Median power in rings of frequency: Bragg spots are no noise."""
-    spectrum = np.abs(fft.rfft2(image)) ** 2
-    y, x = np.fft.fftfreq(image.shape[0]), np.fft.rfftfreq(image.shape[1])
-    ring = (np.hypot(y[:, None], x) / 0.5 * RINGS).astype(int).ravel()
-    order = np.argsort(ring, kind="stable")
-    ends = np.searchsorted(ring[order], np.arange(1, RINGS + 1))
-    parts = np.split(spectrum.ravel()[order], ends)[:RINGS]
-    return np.array([np.median(part) if part.size else 0.0 for part in parts])
+@dataclass(frozen=True)
+class _Rings:
+    """Rings of frequency in the spectrum of a real image."""
+
+    order: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> "_Rings":
+        y, x = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+        ring = np.minimum(np.hypot(y[:, None], x) / 0.5 * RINGS, RINGS).astype(np.uint8).ravel()
+        order = np.argsort(ring, kind="stable")
+        return cls(order, np.searchsorted(ring[order], np.arange(1, RINGS + 1)))
+
+    def power(self, image: np.ndarray) -> np.ndarray:
+        """Median power in each ring: Bragg spots are no noise."""
+        spectrum = np.abs(fft.rfft2(image)) ** 2
+        parts = np.split(spectrum.ravel()[self.order], self.ends)[:RINGS]
+        return np.array([np.median(part) if part.size else 0.0 for part in parts])
 
 
 def find_unlisted(fit: JointFit) -> np.ndarray:

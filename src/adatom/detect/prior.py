@@ -83,14 +83,15 @@ def predict_positions(
     known = np.isfinite(distance)
     index = np.where(known, index, 0)
     known &= is_usable[index]
-    vectors = np.where(known[:, :, None], sites[index] - sites[:, None], np.nan)
-    mismatch = np.hypot(*np.moveaxis(vectors[:, :, None] + vectors[:, None], 3, 0))
-    mismatch = np.where(np.isnan(mismatch), np.inf, mismatch)
+    # Vectors to none point so far that no two of them meet.
+    vectors = np.where(known[:, :, None], sites[index] - sites[:, None], 1e3)
+    y, x = np.moveaxis(vectors, 2, 0)
+    mismatch = (y[:, :, None] + y[:, None]) ** 2 + (x[:, :, None] + x[:, None]) ** 2
     best = mismatch.argmin(axis=2)
-    gap = np.take_along_axis(mismatch, best[:, :, None], axis=2)[:, :, 0]
+    gap = np.take_along_axis(mismatch, best[:, :, None], axis=2)[:, :, 0] ** 0.5
     own = np.arange(best.shape[1])
     partner = np.take_along_axis(index, best, axis=1)
-    length = np.hypot(*np.moveaxis(vectors, 2, 0))
+    length = np.hypot(y, x)
     tolerance = np.minimum(TOLERANCE, MOST_BEND * np.where(known, length, 0.0))
     # Each is the best partner of the other; the pair is counted once.
     mutual = (np.take_along_axis(best, best, axis=1) == own) & (gap < tolerance) & (own < best)

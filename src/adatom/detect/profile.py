@@ -239,8 +239,7 @@ def tabulate_profile(
         The derivatives for unit intensity: the sum over pixels of the value itself is 1.
     """
     half_y, half_x = (int(np.ceil(radius / size)) for size in pixel_sizes)
-    # Rows of whole vectors: a compiled loop over them has no remainder.
-    width = -(-(2 * half_x + 1) // 8) * 8
+    width = _whole_vectors(2 * half_x + 1)
     rows, columns = np.arange(-half_y, half_y + 1), np.arange(-half_x, width - half_x)
     phases = (np.arange(PHASES) + 0.5) / PHASES - 0.5
     y = (rows - phases[:, None]) * pixel_sizes[0]
@@ -256,6 +255,35 @@ def tabulate_profile(
     apart = np.hypot(rows[:, None] * pixel_sizes[0], columns * pixel_sizes[1])
     basis[:, :, apart > radius] = 0
     return PatchTable((half_y, half_x), basis)
+
+
+def crop_table(table: PatchTable, half_sides: tuple[int, int]) -> PatchTable:
+    """Smaller patches around the same columns.
+
+    Parameters
+    ----------
+    table : PatchTable
+        What is cropped.
+    half_sides : (int, int)
+        Pixels along y and x that are kept on both sides of the column; at most all there are.
+
+    Returns
+    -------
+    PatchTable
+        Rows are whole vectors again.
+    """
+    reach_y, reach_x = table.reach
+    half_y, half_x = (min(half, n) for half, n in zip(half_sides, table.reach, strict=True))
+    width = _whole_vectors(2 * half_x + 1)
+    top = reach_y - half_y
+    left = min(reach_x - half_x, table.basis.shape[3] - width)
+    basis = table.basis[:, :, top : reach_y + half_y + 1, left : left + width]
+    return PatchTable((half_y, reach_x - left), np.ascontiguousarray(basis))
+
+
+def _whole_vectors(n_pixels: int) -> int:
+    """Length of a row that a compiled loop passes through without a remainder."""
+    return -(-n_pixels // 8) * 8
 
 
 def cubic_spline(offset: np.ndarray, order: int) -> np.ndarray:

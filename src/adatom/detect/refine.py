@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
@@ -14,12 +13,14 @@ from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
+from adatom.detect.threads import limit_blas
 from adatom.detect.window import choose_window, lies_in
 
 FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with
 RIM = 1.5  # Å that a column may lie outside the image
 ROUGH, FINE = 0.15, 0.01  # to which steps are solved
 FEWEST_FOR_SHAPE = 20  # columns; fewer keep the Gaussian
+MOST_STEPS = 4  # of the last fit
 MOST_SHAPES, SETTLED = 3, 0.006  # steps of the shape; change, in peaks, that ends them
 
 
@@ -128,8 +129,7 @@ def refine_positions(
     unit = 1.0 if is_counts else float(binned.std()) or 1.0
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
-    # Many small matrices: BLAS threads that wait for each other cost far more than they save.
-    with threadpool_limits(1, user_api="blas"):
+    with limit_blas():
         pixels = (float(coarse[0]), float(coarse[1]))
         scaled = binned / unit
         if profile is None and (window := choose_window(scaled.shape, start, pixels)):
@@ -191,19 +191,21 @@ def _fit(  # noqa: PLR0917
     noise = Noise(0.0, 1.0) if is_counts else Noise(1.0, 0.0)
     fit = JointFit(values, start, sizes, background, first, noise)
     fit.iterate(2, tolerance=ROUGH)
-    for _ in range(2):
-        if not is_counts:
-            fit.change_noise(fit_noise(fit))
-        if fit.add_columns(find_unlisted(fit)):
-            fit.iterate(2, tolerance=ROUGH)
-        if profile is None:
-            improve_width(fit)
-            fit.iterate(1, tolerance=ROUGH)
-    if profile is None and len(start) >= FEWEST_FOR_SHAPE:
-        _fit_shape(fit, is_counts)
+    if profile is None:
+        improve_width(fit)
+        fit.iterate(1, tolerance=ROUGH)
     if not is_counts:
         fit.change_noise(fit_noise(fit))
-    fit.iterate(2)
+    if fit.add_columns(find_unlisted(fit)):
+        fit.iterate(2, tolerance=ROUGH)
+    if profile is None:
+        improve_width(fit)
+        fit.iterate(1, tolerance=ROUGH)
+        if len(start) >= FEWEST_FOR_SHAPE:
+            _fit_shape(fit, is_counts)
+    if not is_counts:
+        fit.change_noise(fit_noise(fit))
+    fit.iterate(MOST_STEPS)
     return fit
 
 

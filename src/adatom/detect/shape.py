@@ -12,6 +12,7 @@ from adatom.detect.profile import (
     make_gaussian_profile,
     tabulate_profile,
 )
+from adatom.detect.threads import share_out
 
 ORDER = 8  # of the highest shapelet: 6 leaves 0.3 pm on an aberrated probe, 10 gains nothing
 REACH_WIDTHS = 4.8  # of the shapelets, in widths of the Gaussian
@@ -19,7 +20,7 @@ FIRST_MISFIT, LEAST_MISFIT, MOST_MISFIT = 0.03, 0.0003, 0.3  # heights, in peaks
 N_SHRINKS = 15
 LEAST_EIGENVALUE = 1e-6  # single precision leaves no more
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.12, 1.2  # Å
-VALUE_AND_CURVES = ((0, 0), (2, 0), (1, 1), (0, 2))
+CURVES = ((2, 0), (1, 1), (0, 2))
 
 
 def improve_width(fit: JointFit) -> None:
@@ -31,14 +32,12 @@ def improve_width(fit: JointFit) -> None:
         Columns fitted with a Gaussian; changed in place.
     """
     covariance = fit.profile.covariance
-    table = tabulate_profile(fit.profile, fit.pixel_sizes, fit.profile.radius, VALUE_AND_CURVES)
+    table = tabulate_profile(fit.profile, fit.pixel_sizes, fit.profile.radius, CURVES)
     grid = PatchGrid(fit.values.shape, table)
     placement = grid.place(fit.positions)
-    explained = np.ones((len(VALUE_AND_CURVES) + 1, fit.values.size), np.float32)
-    for index in range(len(VALUE_AND_CURVES)):
-        factors = np.zeros((len(fit.positions), len(VALUE_AND_CURVES)))
-        factors[:, index] = fit.intensity
-        explained[index + 1] = grid.spread(placement, factors).ravel()
+    columns = fit.grid.render(fit.placement, fit.intensity)
+    curved = [grid.spread(placement, np.outer(fit.intensity, unit)) for unit in np.eye(3)]
+    explained = np.stack([np.ones_like(columns), columns, *curved]).reshape(5, -1)
     weighted = explained * (fit.weights * fit.inside_rim()).ravel()
     normal = (weighted @ explained.T).astype(float)
     normal += np.diag(1e-9 * np.diag(normal) + 1e-30)
@@ -105,8 +104,9 @@ class ShapeFit:
         peak = float(self.gaussian.evaluate(np.zeros(1), np.zeros(1))[0])
         residual = (fit.values - fit.model()) * fit.weights * self._usable
         corners, along_y, along_x = self._factorize()
-        total = sum_products(self._pad(residual), corners, along_y, along_x).sum(axis=0)
-        right = total[tuple(self.orders.T)].astype(float)
+        total = np.zeros((len(corners), ORDER + 1, ORDER + 1), np.float32)
+        sum_products(self._pad(residual), corners, along_y, along_x, total)
+        right = total.sum(axis=0)[tuple(self.orders.T)].astype(float)
         right -= explained.T @ self._project(residual)
         told = inflation**-2
         self.heights = self._shrink(told * normal, told * (normal @ before + right), peak)
@@ -122,17 +122,23 @@ class ShapeFit:
         weights = fit.weights * self._usable
         root = self._pad(np.sqrt(weights))
         images = np.zeros((len(self.orders), *root.shape), np.float32)
-        add_products(images, corners, along_y, along_x, self.orders)
-        images *= root
-        flat = images.reshape(len(images), -1)
-        full = (flat @ flat.T).astype(float)
-        images *= root
+
         reach_y, reach_x = 2 * self._reach
         inner = (slice(reach_y, -reach_y), slice(reach_x, -reach_x))
-        cross = np.stack([self._project(image[inner]) for image in images], axis=1)
+        cross = np.empty((len(images), 3 * len(fit.positions) + fit.nodes.size))
+
+        def work(first: int, end: int) -> None:
+            add_products(images[first:end], corners, along_y, along_x, self.orders[first:end])
+            for index in range(first, end):
+                images[index] *= root
+                cross[index] = self._project((images[index] * root)[inner])
+
+        share_out(work, len(images), fewest=1)
+        flat = images.reshape(len(images), -1)
+        full = (flat @ flat.T).astype(float)
         # A guard of more than rounding would hold the sublattices in place.
-        explained = fit.make_exact_fisher(weights).solve_exactly(cross)
-        return _make_definite(full - cross.T @ explained, np.diag(full)), explained
+        explained = fit.solve_exactly(weights, cross.T)
+        return _make_definite(full - cross @ explained, np.diag(full)), explained
 
     def _project(self, image: np.ndarray) -> np.ndarray:
         """Gradient of columns and nodes, one after the other, for a weighted image (H, W)."""

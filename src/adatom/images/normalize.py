@@ -1,6 +1,7 @@
 """Bring an image of any gain, offset and slow background to one scale."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from pydantic import Field
@@ -91,6 +92,7 @@ def _blur(values: np.ndarray, width_px: float) -> np.ndarray:
     return spread_y @ small @ spread_x.T
 
 
+@lru_cache(maxsize=8)
 def _blur_matrices(n_pixels: int, width_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Matrices that average pixels to blocks, and blocks to the Gaussian mean at every pixel.
 
