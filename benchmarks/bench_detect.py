@@ -107,7 +107,7 @@ def main() -> int:
 
 HEADER = (
     "shape    pixel dose  e/Å²    e/M    F1     rms/joint ±  own/joint rms/isolated bias_pm "
-    "inside_x inside_y slope own_slope X1_recall(bound, n) X2_recall(bound)"
+    "inside_x inside_y slope own ideal X1_recall(bound, n) X2_recall(bound)"
 )
 
 
@@ -116,7 +116,7 @@ def format_row(r: dict) -> str:
         f"{r['shape']:9}{r['pixel_size']:.2f}{r['dose']:5}{r['incident']:9.3g}{r['electrons_per_M']:7.0f}"
         f"{r['f1']:8.4f}{r['over_joint']:8.3f}±{r['over_joint_sd']:.3f}{r['own_over_joint']:8.2f}"
         f"{r['over_isolated']:10.2f}{r['bias_pm']:9.2f}"
-        f"{r['inside_x']:9.2f}{r['inside_y']:9.2f}{r['slope']:8.2f}{r['own_slope']:8.2f}"
+        f"{r['inside_x']:9.2f}{r['inside_y']:9.2f}{r['slope']:8.2f}{r['own_slope']:6.2f}{r['ideal_slope']:6.2f}"
         f"{r['x1_recall']:9.2f} ({r['x1_bound']:.2f}, {r['n_x1']})"
         f"{r['x2_recall']:9.3f} ({r['x2_bound']:.3f})"
     )
@@ -252,6 +252,7 @@ def summarize_positions(pool: dict[str, np.ndarray]) -> dict[str, float]:
         "inside_x": float(inside[1]),
         "slope": slope_of(miss, pool["planted"]),
         "own_slope": slope_of(pool["own_miss"], pool["own_planted"]),
+        "ideal_slope": ideal_slope(pool["joint"]),
     }
 
 
@@ -264,6 +265,28 @@ def slope_of(miss: np.ndarray, planted: np.ndarray) -> float:
     is_planted = np.isfinite(planted[:, 0])
     aim = planted[is_planted]
     return float((aim * (aim + miss[is_planted])).sum() / (aim**2).sum())
+
+
+def ideal_slope(bound: np.ndarray) -> float:
+    """Slope of the estimator of least error: it knows the lattice, and how columns were displaced.
+
+    Posterior mean of displacements seen with the errors of the joint bound, (N, 2).
+    """
+    rng = np.random.default_rng(6)
+    spread = bound.mean(axis=1)
+    angle, length = rng.uniform(0, 2 * np.pi, len(bound)), rng.uniform(*PLANTED, len(bound))
+    planted = length[:, None] * np.column_stack([np.sin(angle), np.cos(angle)])
+    variance = (spread**2 + DISORDER**2)[:, None]
+    seen = planted + np.sqrt(variance) * rng.standard_normal(planted.shape)
+    lengths, angles = np.linspace(*PLANTED, 16), np.arange(24) / 24 * 2 * np.pi
+    ring = np.column_stack([np.sin(angles), np.cos(angles)])
+    places = (lengths[:, None, None] * ring).reshape(-1, 2)
+    squares = (seen**2).sum(axis=1)[:, None] + (places**2).sum(axis=1) - 2 * seen @ places.T
+    likely = np.exp(-squares / (2 * variance)) * PLANTED_SHARE / len(places)
+    none = np.exp(-(seen**2).sum(axis=1) / (2 * variance[:, 0])) * (1 - PLANTED_SHARE)
+    expected = likely @ places / (likely.sum(axis=1) + none)[:, None]
+    guess = expected + DISORDER**2 / variance * (seen - expected)
+    return float((planted * guess).sum() / (planted**2).sum())
 
 
 def bootstrap(miss: np.ndarray, bound: np.ndarray) -> float:

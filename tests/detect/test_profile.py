@@ -6,6 +6,7 @@ import pytest
 from adatom.core.errors import ConfigError
 from adatom.detect.profile import (
     core_covariance,
+    crop_table,
     make_gaussian_profile,
     make_profile,
     tabulate_profile,
@@ -50,6 +51,24 @@ def test_table_sums_to_one_and_follows_the_center():
     phases = (np.arange(16) + 0.5) / 16 - 0.5
     np.testing.assert_allclose(center[:, 0], np.repeat(phases, 16), atol=3e-3)
     np.testing.assert_allclose(center[:, 1], np.tile(phases, 16), atol=3e-3)
+
+
+@pytest.mark.parametrize("half_sides", [(2, 3), (4, 8), (99, 99)])
+def test_cropped_table_keeps_the_pixels_around_the_column(half_sides):
+    table = tabulate_profile(make_gaussian_profile(0.16), (0.2, 0.15), 1.6)
+    cropped = crop_table(table, half_sides)
+    assert cropped.basis.shape[3] % 8 == 0
+    (top, left), (height, width) = (
+        np.array(table.reach) - cropped.reach,
+        cropped.basis.shape[2:],
+    )
+    part = table.basis[:, :, top : top + height, left : left + width]
+    np.testing.assert_array_equal(cropped.basis, part)
+    for half, reach, n, whole in zip(
+        half_sides, cropped.reach, cropped.basis.shape[2:], table.reach, strict=True
+    ):
+        assert reach >= min(half, whole)
+        assert n - 1 - reach >= min(half, whole)
 
 
 def test_profile_from_array():

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from adatom.core.errors import ImageError
+from adatom.detect import threads
 from adatom.detect.bounds import position_bound
 from adatom.detect.columns import PatchGrid
 from adatom.detect.profile import make_gaussian_profile, make_profile, tabulate_profile
@@ -165,6 +166,34 @@ def test_unlisted_columns_do_not_pull():
     refined = refine_positions(counts, start[~dropped], PIXEL, is_counts=True)
     errors = (refined.positions - truth[~dropped])[(inner & (kind == 0))[~dropped]] * PIXEL
     assert root_mean_square(errors) < 0.006
+
+
+@pytest.mark.parametrize("dose", [100, 1000])
+def test_unlisted_bright_columns_leave_the_errors_right(dose):
+    rng = np.random.default_rng(1)
+    positions, peaks, kind = make_lattice(400, rng)
+    inner = ((positions > 40) & (positions < 360)).all(axis=1)
+    unlisted = np.nonzero(inner & (kind == 0))[0][[20, 150, 250]]
+    peaks[unlisted] *= 3
+    profile = make_gaussian_profile(SIGMA**2)
+    counts = rng.poisson(render(positions, peaks, 400, profile) * dose).astype(float)
+    listed = ((positions > 0) & (positions < 399)).all(axis=1)
+    listed[unlisted] = False
+    start = positions[listed] + rng.normal(0, 0.3, (listed.sum(), 2))
+    options = RefineConfig(use_lattice=False)
+    refined = refine_positions(counts, start, PIXEL, is_counts=True, config=options)
+    scores = ((refined.positions - positions[listed]) / refined.errors)[inner[listed]]
+    assert 0.85 < root_mean_square(scores) < 1.15
+
+
+def test_threads_change_nothing(monkeypatch):
+    counts, start, *_ = make_case(30, seed=12)
+    found = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(threads, "count_threads", lambda n=n_threads: n)
+        found.append(refine_positions(counts, start, PIXEL, is_counts=True))
+    np.testing.assert_array_equal(found[0].positions, found[1].positions)
+    np.testing.assert_array_equal(found[0].errors, found[1].errors)
 
 
 def test_binned_equals_unbinned():

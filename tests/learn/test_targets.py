@@ -50,6 +50,20 @@ def test_pairs_are_numbered_and_splits_differ():
     np.testing.assert_array_equal(resumed[0].numpy(), image)
 
 
+def test_first_cycle_is_a_training_of_its_length(tmp_path):
+    def losses(n_steps: int, n_cycles: int) -> list[str]:
+        changes = {"n_steps": n_steps, "n_cycles": n_cycles, "validate_every": 6}
+        recipe = TINY.model_copy(update={"training": TINY.training.model_copy(update=changes)})
+        folder = tmp_path / f"{n_steps}-{n_cycles}"
+        train_model(recipe, folder, n_workers=0)
+        return (folder / "history.csv").read_text().splitlines()[1:]
+
+    short, twice, once = losses(6, 1), losses(12, 2), losses(12, 1)
+    assert len(twice) == 2
+    assert twice[0] == short[0]
+    assert once[0] != short[0]
+
+
 def test_stopped_training_continues_to_the_same_weights(tmp_path):
     short = TINY.model_copy(update={"training": TINY.training.model_copy(update={"patience": 2})})
     whole = train_model(TINY, tmp_path / "whole", n_workers=0)

@@ -104,18 +104,19 @@ class JointFit:
         self.nodes = self.nodes + offset
         table = tabulate_profile(profile, self.pixel_sizes, self._radius())
         self.grid = PatchGrid(self.values.shape, table)
-        half_y, half_x = np.ceil(STEP_REACH_WIDTHS * profile.sigma / np.array(self.pixel_sizes))
+        widest = np.linalg.eigvalsh(profile.covariance)[-1] ** 0.5
+        half_y, half_x = np.ceil(STEP_REACH_WIDTHS * widest / np.array(self.pixel_sizes))
         near = crop_table(table, (int(half_y), int(half_x)))
         self._near = PatchGrid(self.values.shape, near)
         self.placement = self.grid.place(self.positions)
         self._newton = None
 
-    def add_columns(self, positions: np.ndarray) -> bool:
-        """Fit further columns at positions (M, 2) too; whether there are any."""
+    def add_columns(self, positions: np.ndarray, intensity: np.ndarray) -> bool:
+        """Fit further columns at positions (M, 2) too, from intensities (M,); whether any."""
         if len(positions):
             self.start = np.concatenate([self.start, positions])
             self.positions = np.concatenate([self.positions, positions])
-            self.intensity = np.concatenate([self.intensity, np.zeros(len(positions))])
+            self.intensity = np.concatenate([self.intensity, intensity])
             self.covered = self._cover()
             self.placement = self.grid.place(self.positions)
             self._newton = None
@@ -193,7 +194,7 @@ class JointFit:
         return (self.covered / self.noise.variance(model)).astype(np.float32)
 
     def _move(self, step: np.ndarray, node_step: np.ndarray, information: np.ndarray) -> float:
-        """Take a step; how far all but a twentieth of the columns move at most, in their errors."""
+        """Take a step; what all but a twentieth of the columns would at most move, in errors."""
         of_intensity = information[:, 2]
         spread = 1 / np.sqrt(np.maximum(of_intensity, 1e-6 * of_intensity.max() + 1e-30))
         # A column fainter than its own noise does not move far.

@@ -129,7 +129,6 @@ def couple_nodes(weights, corners, phases, basis, along_y, along_x, first, out):
                         total += scaled[x] * share[x]
                     for a in range(n_y):
                         out[i, c, a, b] += along_y[first[i, 0] + a, top + y] * total
-    return out
 
 
 @njit(cache=True, fastmath=True, nogil=True)
@@ -161,7 +160,6 @@ def sum_products(image, corners, along_y, along_x, sums):
                     total += row[x] * along_x[i, b, x]
                 for a in range(n_y):
                     sums[i, a, b] += along_y[i, a, y] * total
-    return sums
 
 
 @njit(cache=True, fastmath=True, nogil=True)

@@ -8,7 +8,7 @@ from scipy import linalg
 from adatom.detect.columns import Background, PatchGrid, Placement
 from adatom.detect.fisher import couple_columns, guard_blocks, guard_nodes
 
-MOST_STEPS = 30
+MOST_PRODUCTS = 30
 
 
 class Newton:
@@ -16,8 +16,8 @@ class Newton:
 
     The Fisher matrix times a vector is the projection of the weighted image of that vector. Columns
     by themselves and the nodes by themselves are the preconditioner, which may be of a state some
-    steps ago. The patches may be smaller than those of the model: that makes steps a little wrong,
-    not where they end.
+    steps ago. The patches may be smaller than those of the model: where the gradient is none, so is
+    the step.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _conjugate_gradients(
     residual = right.copy()
     direction = preconditioned = precondition(residual)
     power = start = residual @ preconditioned
-    for _ in range(MOST_STEPS):
+    for _ in range(MOST_PRODUCTS):
         if power <= tolerance**2 * start or power <= 0:
             break
         image = multiply(direction)

@@ -111,7 +111,7 @@ class _Rings:
         return np.array([np.median(part) if part.size else 0.0 for part in parts])
 
 
-def find_unlisted(fit: JointFit) -> np.ndarray:
+def find_unlisted(fit: JointFit) -> tuple[np.ndarray, np.ndarray]:
     """Columns that the residual shows, inside the image or just beyond its rim.
 
     They are fitted with the others, whose positions they would pull otherwise.
@@ -123,8 +123,8 @@ def find_unlisted(fit: JointFit) -> np.ndarray:
 
     Returns
     -------
-    (M, 2) array, px
-        Positions [y, x].
+    (M, 2) array, (M,) array
+        Positions [y, x], px, and about how bright they are.
     """
     widths = np.diagonal(fit.profile.covariance) ** 0.5 / np.array(fit.pixel_sizes)
     pad = np.ceil(OUTSIDE_WIDTHS * widths).astype(int)
@@ -140,14 +140,17 @@ def find_unlisted(fit: JointFit) -> np.ndarray:
     score = signal / information**0.5
     is_peak = (ndimage.maximum_filter(score, size=3) == score) & (score > LEAST_SCORE)
     typical = float(np.median(fit.intensity)) if len(fit.intensity) else 0.0
-    is_peak &= signal / information > LEAST_INTENSITY * typical
+    intensity = signal / information
+    is_peak &= intensity > LEAST_INTENSITY * typical
     found = np.argwhere(is_peak)[np.argsort(-score[is_peak])] - pad
     sizes = np.array(fit.pixel_sizes)
     least = LEAST_DISTANCE_WIDTHS * fit.profile.sigma
     if len(found) and len(fit.positions):
         distance, _ = spatial.cKDTree(fit.positions * sizes).query(found * sizes)
         found = found[distance > least]
-    return _keep_apart(found, sizes, least)
+    found = _keep_apart(found, sizes, least)
+    y, x = (found + pad).T
+    return found.astype(float), intensity[y, x].astype(float)
 
 
 def _keep_apart(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarray:
@@ -158,4 +161,4 @@ def _keep_apart(found: np.ndarray, sizes: np.ndarray, least: float) -> np.ndarra
     ):
         if keep[first]:
             keep[second] = False
-    return found[keep].astype(float)
+    return found[keep]

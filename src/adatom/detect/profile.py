@@ -1,6 +1,5 @@
 """Shape of a column's image: a cubic spline that stands for a Gaussian, a probe or an estimate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -203,7 +202,7 @@ class PatchTable:
     ----------
     reach : (int, int)
         Pixels [y, x] from the first pixel of a patch to the one nearest to the column.
-    basis : (PHASES², C, h, w) float32 array
+    basis : (PHASES², 3, h, w) float32 array
         As `tabulate_profile` says; zero outside a disc.
     """
 
@@ -211,14 +210,15 @@ class PatchTable:
     basis: np.ndarray
 
 
-SLOPES_AND_VALUE = ((1, 0), (0, 1), (0, 0))
+Orders = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+SLOPES_AND_VALUE: Orders = ((1, 0), (0, 1), (0, 0))
 
 
 def tabulate_profile(
     profile: Profile,
     pixel_sizes: tuple[float, float],
     radius: float,
-    orders: Sequence[tuple[int, int]] = SLOPES_AND_VALUE,
+    orders: Orders = SLOPES_AND_VALUE,
 ) -> PatchTable:
     """Sample a profile for every sub-pixel phase.
 
@@ -230,7 +230,7 @@ def tabulate_profile(
         Å per pixel along y and x.
     radius : float
         Radius of the patch, Å.
-    orders : sequence of (int, int)
+    orders : three (int, int)
         Derivatives by the column's y and x, per pixel.
 
     Returns

@@ -196,7 +196,7 @@ def _fit(  # noqa: PLR0917
         fit.iterate(1, tolerance=ROUGH)
     if not is_counts:
         fit.change_noise(fit_noise(fit))
-    if fit.add_columns(find_unlisted(fit)):
+    if fit.add_columns(*find_unlisted(fit)):
         fit.iterate(2, tolerance=ROUGH)
     if profile is None:
         improve_width(fit)

@@ -40,13 +40,18 @@ def _find_fullest(
     shape: tuple[int, ...], positions: np.ndarray, side: np.ndarray
 ) -> tuple[slice, slice]:
     """Window of the given side, px, that holds most columns."""
-    steps = np.ceil((np.array(shape) - side) / (side / 2)).astype(int)
-    windows = [
-        (slice(y, y + int(side[0])), slice(x, x + int(side[1])))
-        for y in np.linspace(0, shape[0] - side[0], steps[0] + 1).astype(int).tolist()
-        for x in np.linspace(0, shape[1] - side[1], steps[1] + 1).astype(int).tolist()
-    ]
-    return max(windows, key=lambda window: lies_in(positions, window, shape).sum())
+    pixels = _nearest_pixels(positions, shape)
+    starts, members = [], []
+    for axis, (n, width) in enumerate(zip(shape, side.tolist(), strict=True)):
+        n_steps = int(np.ceil((n - width) / (width / 2)))
+        first = np.linspace(0, n - width, n_steps + 1).astype(int)
+        beyond = pixels[:, axis] - first[:, None]
+        starts.append(first)
+        members.append(((beyond >= 0) & (beyond < width)).astype(np.float32))
+    counts = members[0] @ members[1].T
+    y, x = np.unravel_index(counts.argmax(), counts.shape)
+    top, left = int(starts[0][y]), int(starts[1][x])
+    return slice(top, top + int(side[0])), slice(left, left + int(side[1]))
 
 
 def lies_in(
@@ -68,6 +73,11 @@ def lies_in(
     (N,) bool array
         True inside.
     """
-    pixels = np.clip(np.rint(positions), 0, np.array(shape) - 1)
+    pixels = _nearest_pixels(positions, shape)
     low, high = ([getattr(part, end) for part in window] for end in ("start", "stop"))
     return np.all((pixels >= np.array(low)) & (pixels < np.array(high)), axis=1)
+
+
+def _nearest_pixels(positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pixel of the image nearest to each position, (N, 2)."""
+    return np.clip(np.rint(positions), 0, np.array(shape) - 1)

@@ -264,14 +264,22 @@ def _evaluate(
 
 
 def _learning_rate(step: int, recipe: Recipe) -> float:
-    """Short warm-up, then a cosine to zero."""
+    """Short warm-up, then a cosine to zero; restarts after Loshchilov & Hutter, ICLR 2017."""
     training = recipe.training
+    length = _cycle_length(recipe)
+    step %= length
     warm = min(1.0, (step + 1) / 200)
-    return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / training.n_steps))
+    return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / length))
+
+
+def _cycle_length(recipe: Recipe) -> int:
+    return math.ceil(recipe.training.n_steps / recipe.training.n_cycles)
 
 
 def _is_stuck(progress: TrainingState, recipe: Recipe) -> bool:
-    waited = progress.step - progress.best_step
+    """Whether no look at the held-out images was better for long; each cycle has its own time."""
+    first = progress.step - progress.step % _cycle_length(recipe)
+    waited = progress.step - max(progress.best_step, first)
     return waited >= recipe.training.patience * recipe.training.validate_every
 
 

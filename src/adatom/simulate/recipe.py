@@ -129,6 +129,7 @@ class TrainingConfig(Config):
     )
     radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
     n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
+    n_cycles: int = Field(1, gt=0, description="Falls of the learning rate to zero in that time.")
     batch_size: int = Field(8, gt=0, description="Images per step.")
     learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="Decay of the weights (AdamW).")
@@ -142,6 +143,8 @@ class TrainingConfig(Config):
     def _name_what_is_simulated(self) -> "TrainingConfig":
         if sorted(self.labels) != sorted(SIMULATED_LABELS):
             raise ValueError(f"labels must be {', '.join(SIMULATED_LABELS)}, in any order")
+        if self.n_cycles > self.n_steps:
+            raise ValueError(f"n_cycles must be at most n_steps (got {self.n_cycles})")
         if not all(self.families):
             raise ValueError("a family must hold a label at least")
         if extra := {label for family in self.families for label in family} - set(self.labels):
