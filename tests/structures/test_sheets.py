@@ -8,8 +8,8 @@ from adatom.core.materials import get_material
 from adatom.structures.edits import (
     cut_holes,
     join_grains,
+    remove_atoms,
     remove_chalcogens,
-    remove_metals,
     strain_sheet,
     substitute,
 )
@@ -38,7 +38,7 @@ def test_every_inner_metal_has_six_chalcogens_at_the_bond_length(sheet):
 def test_columns_are_labelled_by_what_they_hold(sheet):
     rng = np.random.default_rng(0)
     broken = remove_chalcogens(sheet, 0.2, rng, both=0.25)
-    broken = substitute(remove_metals(broken, 0.1, rng), "M", ("W",), 0.1, rng)
+    broken = substitute(remove_atoms(broken, 0.1, rng, site="M"), "M", ("W",), 0.1, rng)
     columns, column = project_columns(broken)
     labels = label_columns(broken, column, MOS2)
     n_whole = len(project_columns(sheet)[0])

@@ -48,8 +48,8 @@ def measure_evidence(
         for its family, in standard deviations. Zero for the columns of other families.
     """
     features = [np.log(np.maximum(shares, _SMALLEST))]
-    belongs = np.column_stack([shares[:, list(family)].sum(axis=1) for family in families])
-    family_of = belongs.argmax(axis=1)
+    belongs = [shares[:, list(family)].sum(axis=1) for family in families]
+    family_of = np.argmax(belongs, axis=0) if belongs else np.zeros(len(shares), int)
     for index in range(len(families)):
         rows = family_of == index
         columns = np.zeros((len(shares), 3))

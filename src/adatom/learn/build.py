@@ -72,8 +72,7 @@ def calibrate_model(
     calibration = fit_calibration(collect_candidates(model, recipe, n_images, report=report))
     card = model.card.model_copy(update={"calibration": calibration})
     figures = evaluate_model(Model(network, card), recipe, n_images, report=report)
-    described = {"scores": card.scores | figures, **_describe(recipe)}
-    return Model(network, card.model_copy(update=described))
+    return Model(network, card.model_copy(update={"scores": card.scores | figures}))
 
 
 def evaluate_model(
@@ -106,23 +105,3 @@ def evaluate_model(
             candidates.evidence[rows], is_column[rows], model.card.calibration
         )
     return score_candidates(candidates, label_scores, is_column, model.card.labels)
-
-
-def _describe(recipe: Recipe) -> dict[str, object]:
-    """Sentences of the card that follow from the recipe."""
-    hosts = ", ".join(dict.fromkeys(recipe.structure.materials))
-    return {
-        "title": f"Columns of MX2 monolayers in HAADF-STEM images, trained on simulated {hosts}",
-        "columns": {
-            "M": "metal column",
-            "X2": "two chalcogen atoms",
-            "X1": "one chalcogen atom: a single vacancy",
-            "dopant": "a column that holds a foreign element",
-        },
-        "limits": (
-            "Monolayers (2H) along [001] with M brighter than X2: not MoSe2, MoTe2.",
-            "A double vacancy has no column: it is not in the table.",
-            "Dopants are told by their brightness: one as bright as its host is not found.",
-            "Simulated by the linear image model: no channeling, no tilt, no second layer.",
-        ),
-    }

@@ -139,15 +139,23 @@ def make_card(recipe: Recipe) -> ModelCard:
     ModelCard
         With what the recipe knows.
     """
-    training = recipe.training
+    training, detector = recipe.training, recipe.detector
+    counted = detector.peak_electrons
+    kinds = [getattr(kind, "materials", None) for kind in recipe.structure]
+    materials = [name for names in kinds for name in names or ()] if all(kinds) else []
     return ModelCard(
         name=training.name,
+        title=recipe.card.title,
+        columns=recipe.card.columns,
+        limits=recipe.card.limits,
+        materials=tuple(dict.fromkeys(materials)),
         labels=training.labels,
         families=training.families,
         widths=recipe.network.widths,
         pixel_size=training.pixel_size,
         pixel_size_range=(0.03, 1.4 * training.pixel_size),
-        dose_range=limits_of(recipe.detector.dose),
+        dose_range=limits_of(detector.dose) if counted is None else None,
+        peak_electrons_range=None if counted is None else limits_of(counted),
         normalization=NormalizeConfig(),
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         seed=training.seed,

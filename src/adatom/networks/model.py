@@ -43,7 +43,15 @@ class ModelCard(Config):
     )
     pixel_size: float = Field(gt=0, description="Å per pixel that the network works at.")
     pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
-    dose_range: tuple[float, float] = Field(description="Incident e/Å² that it was trained on.")
+    materials: tuple[str, ...] = Field(
+        (), description="Materials that it was trained on; none: any lattice."
+    )
+    dose_range: tuple[float, float] | None = Field(
+        None, description="Incident e/Å² that it was trained on."
+    )
+    peak_electrons_range: tuple[float, float] | None = Field(
+        None, description="Detected electrons per Å² at a peak that it was trained on."
+    )
     normalization: NormalizeConfig = Field(description="How images are normalized.")
     families: tuple[tuple[str, ...], ...] = Field(
         (), description="Labels of the same site, told apart by brightness too."

@@ -15,6 +15,9 @@ class Detector(Config):
     """Dose and electronics of the detector."""
 
     dose: Positive = Field(1e4, description="Incident electrons per area, e/Å².")
+    peak_electrons: Positive | None = Field(
+        None, description="Detected electrons per Å² at a peak of the host; replaces the dose."
+    )
     read_noise: NotNegative = Field(0.0, description="Read noise, rms, electrons per pixel.")
     row_noise: NotNegative = Field(
         0.0, description="Offset of whole lines, rms, as a share of the contrast."

@@ -5,35 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from ase import Atoms
 from scipy.ndimage import gaussian_filter, zoom
 
-from adatom.core.errors import ConfigError
-from adatom.core.materials import Material, get_material
 from adatom.core.random import draw_value, make_rng
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
 from adatom.optics.probe import transfer_function
-from adatom.simulate.detector import detect, filter_as_users_do
-from adatom.simulate.linear import (
-    Transfer,
-    gaussian_transfer,
-    grid_length,
-    simulate_linear,
-)
-from adatom.simulate.recipe import ColumnConfig, Recipe, SpecimenConfig, StructureConfig
+from adatom.simulate.detector import Detector, detect, filter_as_users_do
+from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length, simulate_linear
+from adatom.simulate.recipe import ANY_LABEL, ColumnConfig, Recipe, SpecimenConfig
 from adatom.simulate.scan import draw_scan
-from adatom.structures.edits import (
-    cut_holes,
-    join_grains,
-    remove_chalcogens,
-    remove_metals,
-    strain_sheet,
-    substitute,
-)
+from adatom.simulate.structure import OUTSIDE, StructureConfig, draw_host, draw_structure
 from adatom.structures.projection import label_columns, project_columns
-from adatom.structures.sheets import make_sheet
-
-_OUTSIDE = 3.0  # Å around the image that holds columns too
 
 
 @dataclass(frozen=True)
@@ -90,25 +72,31 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     pixel_size = float(draw_value(recipe.dataset.pixel_size, rng))
     n_pixels = round(recipe.dataset.size / pixel_size)
     size = (n_pixels * pixel_size,) * 2
-    material = get_material(str(rng.choice(recipe.structure.materials)))
+    config = _choose_kind(recipe.structure, rng)
+    host = draw_host(config, rng)
     microscope = recipe.microscope.draw(rng)
-    structure = draw_structure(recipe.structure, material, size, rng)
+    structure = draw_structure(config, host, size, rng)
     columns, column_of_atom = project_columns(structure)
-    labels = label_columns(structure, column_of_atom, material)
+    any_column = recipe.training.labels == (ANY_LABEL,)
+    labels = label_columns(structure, column_of_atom, None if any_column else host.material)
     exponent = float(draw_value(recipe.specimen.exponent, rng))
     sections = haadf_cross_section(structure.numbers, microscope, exponent)
+    sections = sections * structure.arrays.get("weight", 1.0)
     strengths = np.bincount(column_of_atom, sections, len(columns))
-    positions = columns[["y", "x"]].to_numpy() - _OUTSIDE
+    positions = columns[["y", "x"]].to_numpy() - OUTSIDE
+    thickness = float(draw_value(recipe.specimen.thickness, rng))
+    if thickness > 0:
+        strengths = strengths * _draw_thickness(positions, thickness, rng)
     scan = draw_scan((n_pixels, n_pixels), pixel_size, recipe.scan, rng)
     transfer = _draw_transfer(recipe.columns, microscope, size, rng)
     image = simulate_linear(positions, strengths, transfer, (scan.y, scan.shift), scan.x)
     peak = _peak_of(transfer) * float(
-        haadf_cross_section(np.array([_metal(material)]), microscope, exponent)[0]
+        haadf_cross_section(np.array([host.number]), microscope, exponent)[0]
     )
     image = np.maximum(image, 0) + peak * _draw_background(
         recipe.specimen, image.shape, pixel_size, rng
     )
-    dose = float(draw_value(recipe.detector.dose, rng)) * pixel_size**2
+    dose = _draw_dose(recipe.detector, peak, rng) * pixel_size**2
     expected = (image * dose).astype(np.float32)
     detected = detect(expected, pixel_size, recipe.detector, rng)
     final = filter_as_users_do(detected, pixel_size, recipe.filter, rng)
@@ -130,113 +118,29 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     )
 
 
-def draw_structure(
-    config: StructureConfig, material: Material, size: tuple[float, float], rng: np.random.Generator
-) -> Atoms:
-    """Draw a sheet with its defects.
-
-    Parameters
-    ----------
-    config : StructureConfig
-        Ranges of everything.
-    material : Material
-        Host lattice.
-    size : tuple of float
-        Height and width of the image, Å; the sheet reaches 3 Å further on every side.
-    rng : Generator
-        Draws everything.
-
-    Returns
-    -------
-    Atoms
-        Sheet whose origin lies at (-3, -3) Å of the image.
-    """
-    if material.kind != "mx2":
-        raise ConfigError(f"materials: must be MX2 sheets (got {material.name})")
-    full = (size[0] + 2 * _OUTSIDE, size[1] + 2 * _OUTSIDE)
-    scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
-    # Strain must not uncover a corner.
-    area = (full[0] / (scale - 2 * shear) + 6, full[1] / (scale - 2 * shear) + 6)
-
-    def grain() -> Atoms:
-        offset = tuple(rng.uniform(-3, 3, 2))
-        return make_sheet(material, area, angle=float(draw_value(config.angle, rng)), offset=offset)
-
-    sheet = grain()
-    if rng.random() < float(draw_value(config.grain_boundary, rng)):
-        point = tuple(rng.uniform(0.2, 0.8, 2) * area)
-        sheet = join_grains(sheet, grain(), point, float(rng.uniform(0, 360)))
-    sheet = remove_chalcogens(
-        sheet,
-        float(draw_value(config.vacancies, rng)),
-        rng,
-        both=float(draw_value(config.double_vacancies, rng)),
-    )
-    sheet = remove_metals(sheet, float(draw_value(config.metal_vacancies, rng)), rng)
-    if config.metal_dopants:
-        sheet = substitute(
-            sheet, "M", config.metal_dopants, float(draw_value(config.metal_dopant_share, rng)), rng
-        )
-    if config.chalcogen_dopants:
-        sheet = substitute(
-            sheet,
-            "X",
-            config.chalcogen_dopants,
-            float(draw_value(config.chalcogen_dopant_share, rng)),
-            rng,
-        )
-    if rng.random() < float(draw_value(config.holes, rng)):
-        sheet = cut_holes(sheet, _draw_holes(area, rng))
-    gradient = (scale - 1) * np.eye(2) + shear * rng.uniform(-1, 1, (2, 2))
-    sheet = strain_sheet(sheet, gradient)
-    _displace(sheet, config, rng)
-    sheet.positions[:, :2] -= (np.array(area[::-1]) - full[::-1]) / 2
-    inside = ((sheet.positions[:, :2] >= 0) & (sheet.positions[:, :2] < full[::-1])).all(1)
-    return sheet[np.flatnonzero(inside)]
+def _choose_kind(kinds: tuple[StructureConfig, ...], rng: np.random.Generator) -> StructureConfig:
+    """One of several kinds of structures, each as often as its share says."""
+    if len(kinds) == 1:
+        return kinds[0]
+    shares = np.array([kind.share for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
 
 
-def _displace(sheet: Atoms, config: StructureConfig, rng: np.random.Generator) -> None:
-    """Add smooth and random displacements; the atoms of one column move together."""
-    points = sheet.positions[:, :2]
-    amplitude = float(draw_value(config.distortion, rng))
-    length = float(draw_value(config.distortion_length, rng))
-    shift = np.zeros_like(points)
-    for _ in range(4):
-        wave = rng.standard_normal(2) / length
-        shift += (
-            rng.standard_normal(2)
-            * amplitude
-            / 2
-            * np.cos(points @ wave + rng.uniform(0, 2 * np.pi))[:, None]
-        )
-    disorder = float(draw_value(config.disorder, rng))
-    _, index = np.unique(np.round(points, 2), axis=0, return_inverse=True)
-    shift += (
-        disorder
-        * rng.standard_normal((int(index.max()) + 1 if len(index) else 0, 2))[index.ravel()]
-    )
-    sheet.positions[:, :2] += shift
+def _draw_thickness(positions: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness of the columns over its mean, where the thickness varies slowly, (N,)."""
+    factor = np.ones(len(positions))
+    for _ in range(3):
+        wave = 2 * np.pi * rng.standard_normal(2) / 60
+        phase = rng.uniform(0, 2 * np.pi)
+        factor += spread * (2 / 3) ** 0.5 * np.cos(positions @ wave + phase)
+    return np.maximum(factor, 0.3)
 
 
-def _draw_holes(
-    area: tuple[float, float], rng: np.random.Generator
-) -> list[tuple[float, float, float]]:
-    """A few round holes, or one straight edge."""
-    if rng.random() < 0.5:
-        direction, radius = rng.uniform(0, 2 * np.pi), 500.0
-        depth = radius + rng.uniform(-0.1, 0.4) * area[0]
-        return [
-            (
-                area[0] / 2 + depth * np.sin(direction),
-                area[1] / 2 + depth * np.cos(direction),
-                radius,
-            )
-        ]
-    n_holes = int(rng.integers(1, 4))
-    return [
-        (rng.uniform(0, area[0]), rng.uniform(0, area[1]), rng.uniform(2.5, 10))
-        for _ in range(n_holes)
-    ]
+def _draw_dose(config: Detector, peak: float, rng: np.random.Generator) -> float:
+    """Incident electrons per Å², where the peak of a host column scatters a share `peak`."""
+    if config.peak_electrons is not None:
+        return float(draw_value(config.peak_electrons, rng)) / peak
+    return float(draw_value(config.dose, rng))
 
 
 def _draw_transfer(
@@ -315,16 +219,10 @@ def _peak_of(transfer: Transfer) -> float:
     return float(total / (transfer.length[0] * transfer.length[1]))
 
 
-def _metal(material: Material) -> int:
-    from ase.data import atomic_numbers
-
-    return atomic_numbers[dict(material.elements)["M"]]
-
-
 def _draw_background(
     config: SpecimenConfig, shape: tuple[int, int], pixel_size: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Even background, slow variation and contamination, in units of an M peak."""
+    """Even background, slow variation and contamination, in units of a host peak."""
     coarse = (max(shape[0] // 16, 4), max(shape[1] // 16, 4))
 
     def smooth_field(width: float) -> np.ndarray:
@@ -339,4 +237,8 @@ def _draw_background(
     if rng.random() < float(draw_value(config.contamination, rng)):
         height = float(draw_value(config.contamination_height, rng))
         background += height * np.clip(smooth_field(1.0) - rng.uniform(0, 1), 0, 1.5)
+    amorphous = float(draw_value(config.amorphous, rng))
+    if amorphous > 0:
+        grain = gaussian_filter(rng.standard_normal(shape), rng.uniform(0.4, 0.9) / pixel_size)
+        background *= 1 + amorphous * grain / max(float(grain.std()), 1e-9)
     return np.maximum(background, 0)

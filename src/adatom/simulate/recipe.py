@@ -3,83 +3,34 @@
 from importlib import resources
 from pathlib import Path
 
-from ase.data import atomic_numbers
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
-from adatom.core.materials import MATERIALS
-from adatom.core.random import NotNegative, Number, Positive, Share, limits_of
+from adatom.core.random import NotNegative, Positive, Share, limits_of
 from adatom.optics.microscope import Microscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.scan import ScanConfig
+from adatom.simulate.structure import MX2Config, StructureConfig
 
-SIMULATED_LABELS = ("M", "X2", "X1", "dopant")
+ANY_LABEL = "column"
 FEWEST_PIXELS = 16
-
-
-class StructureConfig(Config):
-    """Sheets of MX2 and what is wrong with them."""
-
-    materials: tuple[str, ...] = Field(
-        ("MoS2",), min_length=1, description="Hosts, each as likely."
-    )
-    angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
-    scale: Positive = Field(1.0, description="Lattice constant over that of the table.")
-    shear: NotNegative = Field(0.0, description="Shear and axis ratio of the image, as strain.")
-    distortion: NotNegative = Field(0.0, description="Smooth displacements, rms, Å.")
-    distortion_length: Positive = Field(30.0, description="Length over which they vary, Å.")
-    disorder: NotNegative = Field(
-        0.03, description="Static displacement of every column per axis, Å."
-    )
-    vacancies: Share = Field(0.0, description="Share of X columns that lack an atom.")
-    double_vacancies: Share = Field(0.05, description="Share of these that lack both.")
-    metal_vacancies: Share = Field(0.0, description="Share of M columns that are empty.")
-    metal_dopants: tuple[str, ...] = Field((), description="Elements put on M sites.")
-    metal_dopant_share: Share = Field(0.0, description="Share of M sites that are doped.")
-    chalcogen_dopants: tuple[str, ...] = Field((), description="Elements put on X sites.")
-    chalcogen_dopant_share: Share = Field(0.0, description="Share of X atoms that are replaced.")
-    grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
-    holes: Share = Field(0.0, description="Chance of a hole or an edge.")
-
-    @model_validator(mode="after")
-    def _can_be_built(self) -> "StructureConfig":
-        if limits_of(self.scale)[0] <= 2 * limits_of(self.shear)[1]:
-            raise ValueError("shear must be below half of scale, or the lattice is flat")
-        for share, elements in (
-            (self.metal_dopant_share, self.metal_dopants),
-            (self.chalcogen_dopant_share, self.chalcogen_dopants),
-        ):
-            if limits_of(share)[1] > 0 and not elements:
-                raise ValueError("a share of dopants needs their elements")
-        return self
-
-    @field_validator("materials")
-    @classmethod
-    def _are_sheets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = [material.name for material in MATERIALS.values() if material.kind == "mx2"]
-        for name in names:
-            if name not in known:
-                raise ValueError(f"must be of {', '.join(known)}")
-        return names
-
-    @field_validator("metal_dopants", "chalcogen_dopants")
-    @classmethod
-    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if atomic_numbers.get(symbol, 0) == 0:
-                raise ValueError(f"{symbol!r} is no chemical element")
-        return symbols
 
 
 class SpecimenConfig(Config):
     """What else scatters electrons, and how strongly each column does."""
 
     exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
-    background: NotNegative = Field(0.05, description="Even background, in units of an M peak.")
-    slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in M peaks.")
+    background: NotNegative = Field(0.05, description="Even background, in peaks of the host.")
+    slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in peaks.")
     contamination: Share = Field(0.0, description="Chance of patches of contamination.")
-    contamination_height: NotNegative = Field(0.5, description="Their height, in M peaks.")
+    contamination_height: NotNegative = Field(0.5, description="Their height, in peaks.")
+    amorphous: NotNegative = Field(
+        0.0, description="Grain of the background, as of an amorphous film, rms over its height."
+    )
+    thickness: NotNegative = Field(
+        0.0, description="Slow variation of the brightness of the columns, rms over the mean."
+    )
 
 
 class ColumnConfig(Config):
@@ -123,9 +74,7 @@ class TrainingConfig(Config):
     pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
     labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
     families: tuple[tuple[str, ...], ...] = Field(
-        (("M",), ("X2", "X1")),
-        min_length=1,
-        description="Labels of one site, told apart by brightness too.",
+        (("M",), ("X2", "X1")), description="Labels of one site, told apart by brightness too."
     )
     radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
     n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
@@ -141,8 +90,6 @@ class TrainingConfig(Config):
 
     @model_validator(mode="after")
     def _name_what_is_simulated(self) -> "TrainingConfig":
-        if sorted(self.labels) != sorted(SIMULATED_LABELS):
-            raise ValueError(f"labels must be {', '.join(SIMULATED_LABELS)}, in any order")
         if self.n_cycles > self.n_steps:
             raise ValueError(f"n_cycles must be at most n_steps (got {self.n_cycles})")
         if not all(self.families):
@@ -152,10 +99,20 @@ class TrainingConfig(Config):
         return self
 
 
+class CardConfig(Config):
+    """What the card of the model says to people."""
+
+    title: str = Field("", description="One sentence: what it finds in what images.")
+    columns: dict[str, str] = Field({}, description="What column each label stands for.")
+    limits: tuple[str, ...] = Field((), description="Where it fails.")
+
+
 class Recipe(Config):
     """Everything that a data set and a model are made from."""
 
-    structure: StructureConfig = StructureConfig()
+    structure: tuple[StructureConfig, ...] = Field(
+        (MX2Config(kind="mx2"),), min_length=1, description="Kinds of structures."
+    )
     specimen: SpecimenConfig = SpecimenConfig()
     microscope: Microscope = Microscope()
     columns: ColumnConfig = ColumnConfig()
@@ -165,6 +122,22 @@ class Recipe(Config):
     dataset: DatasetConfig = DatasetConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    card: CardConfig = CardConfig()
+
+    @field_validator("structure", mode="before")
+    @classmethod
+    def _take_one_or_many(cls, given: object) -> object:
+        return [given] if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _name_what_is_simulated(self) -> "Recipe":
+        simulated = dict.fromkeys(label for kind in self.structure for label in kind.labels)
+        labels = self.training.labels
+        if labels != (ANY_LABEL,) and sorted(labels) != sorted(simulated):
+            raise ValueError(
+                f"training.labels must be {', '.join(simulated)}, in any order, or {ANY_LABEL}"
+            )
+        return self
 
 
 def list_recipes() -> list[str]:

@@ -38,25 +38,31 @@ def remove_chalcogens(
     return sheet[np.setdiff1d(np.arange(len(sheet)), removed)]
 
 
-def remove_metals(sheet: Atoms, fraction: float, rng: np.random.Generator) -> Atoms:
-    """Take metal atoms out of an MX2 sheet at random.
+def remove_atoms(
+    structure: Atoms, fraction: float, rng: np.random.Generator, *, site: str | None = None
+) -> Atoms:
+    """Take atoms out of a structure at random.
 
     Parameters
     ----------
-    sheet : Atoms
-        A sheet with the array `site`.
+    structure : Atoms
+        The structure; with the array `site` if one is named.
     fraction : float
-        Share of the metal atoms that go, 0 to 1.
+        Share of the atoms that go, 0 to 1.
     rng : Generator
         Chooses the atoms.
+    site : str, optional
+        Only atoms of this site go.
 
     Returns
     -------
     Atoms
-        The sheet without them.
+        The structure without them.
     """
-    is_removed = (sheet.arrays["site"] == "M") & (rng.random(len(sheet)) < fraction)
-    return sheet[np.flatnonzero(~is_removed)]
+    is_removed = rng.random(len(structure)) < fraction
+    if site is not None:
+        is_removed &= structure.arrays["site"] == site
+    return structure[np.flatnonzero(~is_removed)]
 
 
 def substitute(
@@ -108,6 +114,27 @@ def cut_holes(sheet: Atoms, holes: list[tuple[float, float, float]]) -> Atoms:
     for y, x, radius in holes:
         keep &= np.hypot(sheet.positions[:, 0] - x, sheet.positions[:, 1] - y) > radius
     return sheet[np.flatnonzero(keep)]
+
+
+def keep_patches(structure: Atoms, patches: list[tuple[float, float, float]]) -> Atoms:
+    """Keep round patches of a structure, such as particles on a support.
+
+    Parameters
+    ----------
+    structure : Atoms
+        The structure.
+    patches : list of (y, x, radius)
+        Centers and radii, Å.
+
+    Returns
+    -------
+    Atoms
+        The atoms inside any patch.
+    """
+    keep = np.zeros(len(structure), bool)
+    for y, x, radius in patches:
+        keep |= np.hypot(structure.positions[:, 0] - x, structure.positions[:, 1] - y) <= radius
+    return structure[np.flatnonzero(keep)]
 
 
 def join_grains(

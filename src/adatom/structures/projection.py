@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from ase.data import chemical_symbols
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -42,24 +43,33 @@ def project_columns(structure: Atoms, *, tolerance: float = 0.4) -> tuple[pd.Dat
     return pd.DataFrame({"x": mean[0], "y": mean[1], "n_atoms": count}), column
 
 
-def label_columns(structure: Atoms, column_of_atom: np.ndarray, material: Material) -> np.ndarray:
-    """Name the columns of an MX2 sheet by their role.
+def label_columns(
+    structure: Atoms, column_of_atom: np.ndarray, material: Material | None
+) -> np.ndarray:
+    """Name the columns of a structure by their role.
 
     Parameters
     ----------
     structure : Atoms
-        Atoms with the array `site`.
+        Atoms; those of MX2 with the array `site`.
     column_of_atom : (n_atoms,) array
         Column that each atom belongs to.
-    material : Material
-        The host: any other element is a dopant.
+    material : Material or None
+        The host. Of MX2 any other element is a dopant; of a honeycomb columns are named by their
+        heaviest element. Without one all columns are alike.
 
     Returns
     -------
     (n_columns,) array of str
-        "M", "X2", "X1" or "dopant".
+        "M", "X2", "X1" or "dopant"; elements; or "column".
     """
     n_columns = int(column_of_atom.max()) + 1 if len(column_of_atom) else 0
+    if material is None:
+        return np.full(n_columns, "column")
+    if material.kind == "honeycomb":
+        heaviest = np.zeros(n_columns, int)
+        np.maximum.at(heaviest, column_of_atom, structure.numbers)
+        return np.array(chemical_symbols)[heaviest].astype("<U6")
     elements = dict(material.elements)
     symbols = np.array(structure.get_chemical_symbols())
     is_x = structure.arrays["site"] == "X"

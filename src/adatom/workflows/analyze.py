@@ -300,10 +300,9 @@ def _doubt_kind(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...
     modality = str(calibration.image.attrs.get("modality", "HAADF"))
     if modality != "HAADF":
         notes.append(f"The file says {modality}; {card.name} knows HAADF images only.")
-    hosts = card.recipe.get("structure", {}).get("materials", ())
     material = calibration.material
-    if material is not None and hosts and material.name not in hosts:
-        known = ", ".join(dict.fromkeys(hosts))
+    if material is not None and card.materials and material.name not in card.materials:
+        known = ", ".join(card.materials)
         notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
     return tuple(notes)
 

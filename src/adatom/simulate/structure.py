@@ -1,0 +1,372 @@
+"""Structures to learn from, and the ranges that they are drawn from."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from pydantic import Field, field_validator, model_validator
+
+from adatom.core.config import Config
+from adatom.core.materials import MATERIALS, Material, get_material
+from adatom.core.random import (
+    NotNegative,
+    Number,
+    Positive,
+    Share,
+    draw_value,
+    limits_of,
+)
+from adatom.structures.crystals import (
+    HEAVIEST,
+    LIGHTEST,
+    PROJECTIONS,
+    Projection,
+    draw_projection,
+    make_crystal,
+    scatter_atoms,
+)
+from adatom.structures.edits import (
+    cut_holes,
+    join_grains,
+    keep_patches,
+    remove_atoms,
+    remove_chalcogens,
+    strain_sheet,
+    substitute,
+)
+from adatom.structures.graphene import dope_with_silicon
+from adatom.structures.sheets import make_sheet
+
+GRAPHENE = get_material("graphene")
+OUTSIDE = 3.0  # Å around the image that holds columns too
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a structure consists of.
+
+    Attributes
+    ----------
+    number : int
+        Atomic number of the element that brightness is measured against.
+    material : Material or None
+        Of a sheet.
+    projection : Projection or None
+        Of a crystal.
+    """
+
+    number: int
+    material: Material | None = None
+    projection: Projection | None = None
+
+
+class GeometryConfig(Config):
+    """How a structure lies in the image, and how it is bent and cut."""
+
+    share: float = Field(1.0, gt=0, description="How often this kind comes, against the others.")
+    angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
+    scale: Positive = Field(1.0, description="Lattice constant over that of the table.")
+    shear: NotNegative = Field(0.0, description="Shear and axis ratio of the image, as strain.")
+    distortion: NotNegative = Field(0.0, description="Smooth displacements, rms, Å.")
+    distortion_length: Positive = Field(30.0, description="Length over which they vary, Å.")
+    disorder: NotNegative = Field(
+        0.03, description="Static displacement of every column per axis, Å."
+    )
+    grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
+    holes: Share = Field(0.0, description="Chance of a hole or an edge.")
+
+    @model_validator(mode="after")
+    def _is_not_flat(self) -> "GeometryConfig":
+        if limits_of(self.scale)[0] <= 2 * limits_of(self.shear)[1]:
+            raise ValueError("shear must be below half of scale, or the lattice is flat")
+        return self
+
+
+class MX2Config(GeometryConfig):
+    """Sheets of MX2 and what is wrong with them."""
+
+    kind: Literal["mx2"] = Field(description="Sheets of MX2.")
+    materials: tuple[str, ...] = Field(
+        ("MoS2",), min_length=1, description="Hosts, each as likely."
+    )
+    vacancies: Share = Field(0.0, description="Share of X columns that lack an atom.")
+    double_vacancies: Share = Field(0.05, description="Share of these that lack both.")
+    metal_vacancies: Share = Field(0.0, description="Share of M columns that are empty.")
+    metal_dopants: tuple[str, ...] = Field((), description="Elements put on M sites.")
+    metal_dopant_share: Share = Field(0.0, description="Share of M sites that are doped.")
+    chalcogen_dopants: tuple[str, ...] = Field((), description="Elements put on X sites.")
+    chalcogen_dopant_share: Share = Field(0.0, description="Share of X atoms that are replaced.")
+
+    @model_validator(mode="after")
+    def _names_its_dopants(self) -> "MX2Config":
+        for share, elements in (
+            (self.metal_dopant_share, self.metal_dopants),
+            (self.chalcogen_dopant_share, self.chalcogen_dopants),
+        ):
+            if limits_of(share)[1] > 0 and not elements:
+                raise ValueError("a share of dopants needs their elements")
+        return self
+
+    @field_validator("materials")
+    @classmethod
+    def _are_sheets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [material.name for material in MATERIALS.values() if material.kind == "mx2"]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"must be of {', '.join(known)}")
+        return names
+
+    @field_validator("metal_dopants", "chalcogen_dopants")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if atomic_numbers.get(symbol, 0) == 0:
+                raise ValueError(f"{symbol!r} is no chemical element")
+        return symbols
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of its columns."""
+        return ("M", "X2", "X1", "dopant")
+
+
+class GrapheneConfig(GeometryConfig):
+    """Graphene with silicon."""
+
+    kind: Literal["graphene"] = Field(description="Graphene.")
+    materials: tuple[str, ...] = Field(("graphene",), description="The host.")
+    silicon: NotNegative = Field(0.0, description="Clusters of 1 to 4 Si per 1000 atoms.")
+    fourfold: Share = Field(0.4, description="Share of single Si that take two places.")
+    vacancies: Share = Field(0.0, description="Share of C atoms that are missing.")
+
+    @field_validator("materials")
+    @classmethod
+    def _is_graphene(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names != ("graphene",):
+            raise ValueError("must be graphene")
+        return names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of its columns."""
+        return ("C", "Si")
+
+
+class CrystalConfig(GeometryConfig):
+    """Crystals along a zone axis: known ones, and lattices that are drawn."""
+
+    kind: Literal["crystal"] = Field(description="Columns of a crystal.")
+    crystals: tuple[str, ...] = Field((), description="Names; none: a lattice is drawn.")
+    vacancies: Share = Field(0.0, description="Share of the columns that are missing.")
+    particle: Share = Field(0.0, description="Chance that only round patches are left.")
+
+    @field_validator("crystals")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in PROJECTIONS:
+                raise ValueError(f"must be of {', '.join(PROJECTIONS)}")
+        return names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of its columns."""
+        return ("column",)
+
+
+class PointsConfig(GeometryConfig):
+    """Atoms without any order."""
+
+    kind: Literal["points"] = Field(description="Atoms without any order.")
+    density: Positive = Field(0.1, description="Atoms thrown, 1/Å².")
+    min_distance: Positive = Field(1.3, description="Least distance of two of them, Å.")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of its columns."""
+        return ("column",)
+
+
+StructureConfig = Annotated[
+    MX2Config | GrapheneConfig | CrystalConfig | PointsConfig, Field(discriminator="kind")
+]
+
+
+def draw_host(config: StructureConfig, rng: np.random.Generator) -> Host:
+    """Draw what a structure consists of.
+
+    Parameters
+    ----------
+    config : StructureConfig
+        Its materials or crystals.
+    rng : Generator
+        Draws one of them.
+
+    Returns
+    -------
+    Host
+        Material or projected crystal, and the element that brightness is measured against.
+    """
+    if isinstance(config, MX2Config | GrapheneConfig):
+        material = get_material(str(rng.choice(config.materials)))
+        return Host(atomic_numbers[material.elements[0][1]], material=material)
+    if isinstance(config, PointsConfig):
+        return Host(int(rng.integers(LIGHTEST, HEAVIEST + 1)))
+    names = config.crystals
+    projection = PROJECTIONS[str(rng.choice(names))] if names else draw_projection(rng)
+    return Host(max(column[0] for column in projection.columns), projection=projection)
+
+
+def draw_structure(
+    config: StructureConfig, host: Host, size: tuple[float, float], rng: np.random.Generator
+) -> Atoms:
+    """Draw a structure with its defects.
+
+    Parameters
+    ----------
+    config : StructureConfig
+        Ranges of everything.
+    host : Host
+        What it consists of.
+    size : tuple of float
+        Height and width of the image, Å; the structure reaches 3 Å further on every side.
+    rng : Generator
+        Draws everything.
+
+    Returns
+    -------
+    Atoms
+        Structure whose origin lies at (-3, -3) Å of the image.
+    """
+    full = (size[0] + 2 * OUTSIDE, size[1] + 2 * OUTSIDE)
+    scale, shear = float(draw_value(config.scale, rng)), float(draw_value(config.shear, rng))
+    # Strain must not uncover a corner.
+    area = (full[0] / (scale - 2 * shear) + 6, full[1] / (scale - 2 * shear) + 6)
+    if isinstance(config, PointsConfig):
+        density, distance = (draw_value(v, rng) for v in (config.density, config.min_distance))
+        sheet = scatter_atoms(area, host.number, float(density), float(distance), rng)
+    else:
+        sheet = _draw_grains(config, host, area, rng)
+        if isinstance(config, MX2Config):
+            sheet = _damage_mx2(sheet, config, rng)
+        elif isinstance(config, GrapheneConfig):
+            sheet = _damage_graphene(sheet, config, rng)
+        else:
+            sheet = _damage_crystal(sheet, config, area, rng)
+    if rng.random() < float(draw_value(config.holes, rng)):
+        sheet = cut_holes(sheet, _draw_holes(area, rng))
+    gradient = (scale - 1) * np.eye(2) + shear * rng.uniform(-1, 1, (2, 2))
+    sheet = strain_sheet(sheet, gradient)
+    _displace(sheet, config, rng)
+    sheet.positions[:, :2] -= (np.array(area[::-1]) - full[::-1]) / 2
+    inside = ((sheet.positions[:, :2] >= 0) & (sheet.positions[:, :2] < full[::-1])).all(1)
+    return sheet[np.flatnonzero(inside)]
+
+
+def _draw_grains(
+    config: GeometryConfig, host: Host, area: tuple[float, float], rng: np.random.Generator
+) -> Atoms:
+    """Fill the area with the lattice of the host, in one orientation or two."""
+
+    def grain() -> Atoms:
+        offset = tuple(rng.uniform(-3, 3, 2))
+        angle = float(draw_value(config.angle, rng))
+        if host.projection is not None:
+            return make_crystal(host.projection, area, angle=angle, offset=offset)
+        return make_sheet(host.material or GRAPHENE, area, angle=angle, offset=offset)
+
+    sheet = grain()
+    if rng.random() < float(draw_value(config.grain_boundary, rng)):
+        point = tuple(rng.uniform(0.2, 0.8, 2) * area)
+        normal = float(rng.uniform(0, 360))
+        closest = 1.1 if host.material is GRAPHENE else 1.3
+        sheet = join_grains(sheet, grain(), point, normal, min_distance=closest)
+    return sheet
+
+
+def _damage_mx2(sheet: Atoms, config: MX2Config, rng: np.random.Generator) -> Atoms:
+    sheet = remove_chalcogens(
+        sheet,
+        float(draw_value(config.vacancies, rng)),
+        rng,
+        both=float(draw_value(config.double_vacancies, rng)),
+    )
+    sheet = remove_atoms(sheet, float(draw_value(config.metal_vacancies, rng)), rng, site="M")
+    for site, elements, share in (
+        ("M", config.metal_dopants, config.metal_dopant_share),
+        ("X", config.chalcogen_dopants, config.chalcogen_dopant_share),
+    ):
+        if elements:
+            sheet = substitute(sheet, site, elements, float(draw_value(share, rng)), rng)
+    return sheet
+
+
+def _damage_graphene(sheet: Atoms, config: GrapheneConfig, rng: np.random.Generator) -> Atoms:
+    sheet = remove_atoms(sheet, float(draw_value(config.vacancies, rng)), rng)
+    silicon, fourfold = (float(draw_value(v, rng)) for v in (config.silicon, config.fourfold))
+    return dope_with_silicon(sheet, silicon, fourfold, rng)
+
+
+def _damage_crystal(
+    crystal: Atoms, config: CrystalConfig, area: tuple[float, float], rng: np.random.Generator
+) -> Atoms:
+    crystal = remove_atoms(crystal, float(draw_value(config.vacancies, rng)), rng)
+    if rng.random() < float(draw_value(config.particle, rng)):
+        crystal = keep_patches(crystal, _draw_patches(area, rng))
+    return crystal
+
+
+def _displace(sheet: Atoms, config: GeometryConfig, rng: np.random.Generator) -> None:
+    """Add smooth and random displacements; the atoms of one column move together."""
+    points = sheet.positions[:, :2]
+    amplitude = float(draw_value(config.distortion, rng))
+    length = float(draw_value(config.distortion_length, rng))
+    shift = np.zeros_like(points)
+    for _ in range(4):
+        wave = rng.standard_normal(2) / length
+        shift += (
+            rng.standard_normal(2)
+            * amplitude
+            / 2
+            * np.cos(points @ wave + rng.uniform(0, 2 * np.pi))[:, None]
+        )
+    disorder = float(draw_value(config.disorder, rng))
+    _, index = np.unique(np.round(points, 2), axis=0, return_inverse=True)
+    shift += (
+        disorder
+        * rng.standard_normal((int(index.max()) + 1 if len(index) else 0, 2))[index.ravel()]
+    )
+    sheet.positions[:, :2] += shift
+
+
+def _draw_holes(
+    area: tuple[float, float], rng: np.random.Generator
+) -> list[tuple[float, float, float]]:
+    """A few round holes, or one straight edge."""
+    if rng.random() < 0.5:
+        direction, radius = rng.uniform(0, 2 * np.pi), 500.0
+        depth = radius + rng.uniform(-0.1, 0.4) * area[0]
+        return [
+            (
+                area[0] / 2 + depth * np.sin(direction),
+                area[1] / 2 + depth * np.cos(direction),
+                radius,
+            )
+        ]
+    n_holes = int(rng.integers(1, 4))
+    return [
+        (rng.uniform(0, area[0]), rng.uniform(0, area[1]), rng.uniform(2.5, 10))
+        for _ in range(n_holes)
+    ]
+
+
+def _draw_patches(
+    area: tuple[float, float], rng: np.random.Generator
+) -> list[tuple[float, float, float]]:
+    """One or two round patches."""
+    return [
+        (*(rng.uniform(0.2, 0.8, 2) * area), rng.uniform(0.15, 0.4) * min(area))
+        for _ in range(int(rng.integers(1, 3)))
+    ]

@@ -1,0 +1,125 @@
+"""Silicon in graphene: clusters of dopants, with the bonds around them relaxed."""
+
+import numpy as np
+from ase import Atoms
+from scipy.spatial import cKDTree
+
+CARBON, SILICON = 6, 14
+# Rest lengths of the bonds and the longest that still are one, Å. Si-C and Si-Si in graphene:
+# Zhou et al., Phys. Rev. Lett. 109 (2012) 206803; Ziatdinov et al., ACS Nano 11 (2017) 12742.
+BONDS = {(6, 6): (1.42, 1.85), (6, 14): (1.76, 2.35), (14, 14): (2.24, 2.75)}
+N_RELAX = 30
+LARGEST_CLUSTER = 4
+
+
+def dope_with_silicon(
+    sheet: Atoms,
+    density: float,
+    fourfold: float,
+    rng: np.random.Generator,
+    *,
+    element: int = SILICON,
+) -> Atoms:
+    """Put silicon into graphene: single atoms with three or four neighbors, and small clusters.
+
+    Parameters
+    ----------
+    sheet : Atoms
+        Graphene.
+    density : float
+        Clusters per 1000 atoms.
+    fourfold : float
+        Share of the single atoms that take the place of two carbons and so have four neighbors;
+        also the chance that a cluster lacks one of its atoms.
+    rng : Generator
+        Chooses places and kinds.
+    element : int
+        Atomic number of the dopant.
+
+    Returns
+    -------
+    Atoms
+        The doped sheet, its bonds relaxed in the plane.
+    """
+    doped = sheet.copy()
+    n_clusters = rng.poisson(density * len(sheet) / 1000)
+    if not n_clusters:
+        return doped
+    points = doped.positions[:, :2]
+    neighbors = cKDTree(points).query_ball_point(points, 1.6)
+    removed: set[int] = set()
+    for seed in rng.choice(len(doped), min(n_clusters, len(doped)), replace=False):
+        size = 1 + int(rng.choice(LARGEST_CLUSTER, p=(0.55, 0.2, 0.15, 0.1)))
+        members = _grow(int(seed), size, neighbors, removed, rng)
+        is_open = rng.random() < fourfold
+        if size == 1 and is_open:
+            partners = [n for n in neighbors[seed] if n != seed and n not in removed]
+            if partners:
+                gone = int(rng.choice(partners))
+                doped.positions[seed, :2] = (points[seed] + points[gone]) / 2
+                removed.add(gone)
+        elif is_open and len(members) > 1:
+            removed.add(members.pop(int(rng.integers(len(members)))))
+        doped.numbers[members] = element
+    doped = doped[np.setdiff1d(np.arange(len(doped)), list(removed))]
+    return relax_bonds(doped)
+
+
+def _grow(
+    seed: int, size: int, neighbors: np.ndarray, removed: set[int], rng: np.random.Generator
+) -> list[int]:
+    """Members of a connected cluster."""
+    members = [seed]
+    for _ in range(size - 1):
+        around = {n for member in members for n in neighbors[member]}
+        free = sorted(around - set(members) - removed)
+        if not free:
+            break
+        members.append(int(rng.choice(free)))
+    return members
+
+
+def relax_bonds(sheet: Atoms) -> Atoms:
+    """Relax the bonds of a flat sheet of carbon and silicon in its plane.
+
+    Parameters
+    ----------
+    sheet : Atoms
+        Carbon and other elements; these count as silicon.
+
+    Returns
+    -------
+    Atoms
+        The sheet with bonds near their rest lengths.
+
+    Notes
+    -----
+    Springs between neighbors, and weak ones between the neighbors of an atom that keep its angles,
+    moved downhill: the shape of a defect, not its energy.
+    """
+    relaxed = sheet.copy()
+    points = relaxed.positions[:, :2].copy()
+    kinds = np.where(relaxed.numbers == CARBON, CARBON, SILICON)
+    pairs = cKDTree(points).query_pairs(BONDS[14, 14][1], output_type="ndarray")
+    if not len(pairs):
+        return relaxed
+    both = np.sort(kinds[pairs], axis=1)
+    rest, longest = np.zeros(len(pairs)), np.zeros(len(pairs))
+    for elements, (length, reach) in BONDS.items():
+        is_kind = (both == elements).all(axis=1)
+        rest[is_kind], longest[is_kind] = length, reach
+    distance = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
+    is_bond = distance < longest
+    # Next neighbors repel where the relaxation would bring them nearer than bonds allow.
+    stiffness = np.where(is_bond, 0.25, 0.05)
+    rest = np.where(is_bond, rest, np.minimum(distance, 2.3))
+    first, second = pairs.T
+    for _ in range(N_RELAX):
+        step = points[first] - points[second]
+        length = np.maximum(np.hypot(*step.T), 0.1)
+        pull = (stiffness * (rest - length) / length)[:, None] * step
+        for axis in (0, 1):
+            points[:, axis] += np.bincount(first, pull[:, axis], len(points))
+            points[:, axis] -= np.bincount(second, pull[:, axis], len(points))
+    relaxed.positions[:, :2] = points
+    return relaxed

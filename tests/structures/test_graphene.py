@@ -1,0 +1,58 @@
+"""Silicon in graphene."""
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from adatom.core.materials import get_material
+from adatom.structures.graphene import SILICON, dope_with_silicon, relax_bonds
+from adatom.structures.projection import label_columns, project_columns
+from adatom.structures.sheets import make_sheet
+
+GRAPHENE = get_material("graphene")
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    return make_sheet(GRAPHENE, (60, 50), angle=17)
+
+
+def test_every_inner_atom_has_three_neighbors_at_the_bond_length(sheet):
+    inner = ((sheet.positions[:, :2] > 4) & (sheet.positions[:, :2] < (46, 56))).all(1)
+    distance, _ = cKDTree(sheet.positions).query(sheet.positions[inner], k=5)
+    np.testing.assert_allclose(distance[:, 1:4], 1.421, atol=1e-3)
+    assert (distance[:, 4] > 2.4).all()
+
+
+def test_perfect_graphene_does_not_relax(sheet):
+    moved = relax_bonds(sheet).positions - sheet.positions
+    inner = ((sheet.positions[:, :2] > 9) & (sheet.positions[:, :2] < (41, 51))).all(1)
+    assert np.abs(moved[inner]).max() < 0.03
+
+
+@pytest.mark.parametrize("fourfold", [0.0, 1.0])
+def test_silicon_has_its_neighbors_at_its_own_bond_length(sheet, fourfold):
+    rng = np.random.default_rng(4)
+    doped = dope_with_silicon(sheet, 8, fourfold, rng)
+    is_silicon = doped.numbers == SILICON
+    points = doped.positions[:, :2]
+    near, _ = cKDTree(points).query(points[is_silicon], k=6)
+    others, _ = cKDTree(points[is_silicon]).query(points[is_silicon], k=2)
+    inner = ((points[is_silicon] > 5) & (points[is_silicon] < (45, 55))).all(1)
+    single = near[inner & (others[:, 1] > 5)]
+    n_neighbors = 4 if fourfold else 3
+    assert len(single) >= 4
+    bonds = single[:, 1 : n_neighbors + 1]
+    assert 1.55 < bonds.mean() < 1.95
+    assert (single[:, n_neighbors + 1] > bonds.max(axis=1) + 0.3).mean() > 0.9
+
+
+def test_no_silicon_changes_nothing_and_columns_are_named_by_element(sheet):
+    rng = np.random.default_rng(1)
+    np.testing.assert_array_equal(dope_with_silicon(sheet, 0, 0.5, rng).positions, sheet.positions)
+    doped = dope_with_silicon(sheet, 5, 0.5, rng)
+    columns, column = project_columns(doped)
+    labels = label_columns(doped, column, GRAPHENE)
+    assert set(labels) == {"C", "Si"}
+    assert (labels == "Si").sum() == (doped.numbers == SILICON).sum()
+    assert len(columns) == len(doped)
