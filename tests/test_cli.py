@@ -91,10 +91,11 @@ def test_inputs_are_files_folders_and_patterns(tmp_path):
     found = cli.find_inputs([str(tmp_path / "*.tif"), str(tmp_path / "b.tif")])
     assert [path.name for path in found] == ["b.tif"]
     assert [path.name for path in cli.find_inputs([str(tmp_path / "c.zarr")])] == ["c.zarr"]
+    assert cli.find_inputs([str(tmp_path)], as_movies=True) == [tmp_path]
 
 
 def test_interrupt_exits_with_130(capsys, monkeypatch):
-    def stop(names):
+    def stop(names, *, as_movies):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "find_inputs", stop)

@@ -44,13 +44,16 @@ def analyze(
     *,
     config: Annotated[AnalyzeConfig, Parameter(name="*")] = DEFAULT,
     out: Annotated[Path | None, Parameter(help="Folder for the run folders (here).")] = None,
+    movie: Annotated[
+        bool, Parameter(negative=(), help="Take the files of a folder for frames of one movie.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Find the atoms of images and movies; leave a folder NAME.adatom with tables and a report.
 
     Example: adatom analyze image.dm3 --material MoS2 --out results
     """
-    inputs = find_inputs(paths)
+    inputs = find_inputs(paths, as_movies=movie)
     places = choose_folders(inputs, out, config.item)
     failed = False
     with show_progress(quiet=as_json) as report:
@@ -155,9 +158,12 @@ def evaluate(
 
 @app.command
 def info(
-    path: Annotated[Path, Parameter(help="A microscope file.")], /, *, as_json: Json = False
+    path: Annotated[Path, Parameter(help="A microscope file, or a folder of frames.")],
+    /,
+    *,
+    as_json: Json = False,
 ) -> None:
-    """Say what a file holds: its images, their shapes, pixel sizes and settings.
+    """Say what a file, or a folder of frames, holds: images, shapes, pixel sizes, settings.
 
     Example: adatom info image.dm3
     """
@@ -221,7 +227,7 @@ def card(
         print(_format_mapping({key: value for key, value in values.items() if key != "recipe"}))
 
 
-def find_inputs(names: list[str]) -> list[Path]:
+def find_inputs(names: list[str], *, as_movies: bool = False) -> list[Path]:
     """Turn files, folders and patterns into files, each once, in the order given.
 
     Parameters
@@ -229,11 +235,13 @@ def find_inputs(names: list[str]) -> list[Path]:
     names : list of str
         A folder stands for the images in it, a pattern for what matches it; a name that is
         neither stays, so that its error comes from reading it.
+    as_movies : bool
+        Whether a folder is a movie, and its files the frames.
 
     Returns
     -------
     list of Path
-        Files, and folders that are images themselves (zarr).
+        Files, and folders that are images themselves (zarr) or movies.
 
     Raises
     ------
@@ -246,7 +254,7 @@ def find_inputs(names: list[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         inside = [path]
-        if path.is_dir() and path.suffix not in SUFFIXES:
+        if path.is_dir() and path.suffix not in SUFFIXES and not as_movies:
             images = (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
             inside = sorted(item for item in images if not item.name.startswith("."))
         elif not path.exists() and glob.has_magic(name):

@@ -204,9 +204,9 @@ def test_damaged_bytes_are_one_line_or_an_image(tmp_path, suffix):
 def test_places_that_are_no_files(tmp_path):
     with pytest.raises(FileError, match="does not exist"):
         read_image(tmp_path / "a.tif")
-    (tmp_path / "a.tif").mkdir()
-    with pytest.raises(FileError, match="must be a file"):
-        read_image(tmp_path / "a.tif")
+    (tmp_path / "b.zarr").write_text("x")
+    with pytest.raises(FileError, match="must be a folder"):
+        read_image(tmp_path / "b.zarr")
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(FileError, match=r"must end in .*'\.txt'"):
         read_image(tmp_path / "a.txt")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,22 @@ class Item:
     is_color: bool = False
 
 
-def open_array(path: Path) -> list[Item]:
+def open_array(path: Path, *, is_archive: bool) -> list[Item]:
     """Open .npy or .npz; pickled objects are refused.
 
     Parameters
     ----------
     path : Path
         The file; a .json of the same name beside it may hold field of view and voltage.
+    is_archive : bool
+        Whether it is .npz.
 
     Returns
     -------
     list of Item
         Every array with two or three axes of numbers.
     """
-    if path.suffix.lower() == ".npy":
+    if not is_archive:
         is_large = path.stat().st_size > LAZY_BYTES
         values = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
         arrays: dict[str, Any] = {path.stem: _chunk(values) if is_large else values}
@@ -277,8 +280,8 @@ def open_zarr(path: Path) -> list[Item]:
 
 
 OPENERS: dict[str, Callable[[Path], list[Item]]] = {
-    ".npy": open_array,
-    ".npz": open_array,
+    ".npy": partial(open_array, is_archive=False),
+    ".npz": partial(open_array, is_archive=True),
     ".png": open_picture,
     ".jpg": open_picture,
     ".jpeg": open_picture,

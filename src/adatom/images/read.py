@@ -5,6 +5,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import zarr.errors
 from PIL import Image
 
 from adatom.core.errors import FileError, ImageError
-from adatom.images.formats import LAZY_BYTES, OPENERS, Item, find_modality
+from adatom.images import formats, scanning, vendor
+from adatom.images.content import recognize_content
+from adatom.images.folder import open_folder
+from adatom.images.formats import LAZY_BYTES, Item
 from adatom.images.units import pixel_size as get_pixel_size
-from adatom.images.units import to_angstrom
 
-DM_SUFFIXES = (".dm3", ".dm4")
-SUFFIXES = (*DM_SUFFIXES, *OPENERS)
+OPENERS = {**formats.OPENERS, **vendor.OPENERS, **scanning.OPENERS}
+SUFFIXES = tuple(OPENERS)
+LARGEST_VALUE = 1e30  # beyond it single precision ends
 # What the libraries raise when a file is not what its name says, or ends too early.
 LIBRARY_ERRORS = (
     OSError,
@@ -52,8 +56,10 @@ def read_image(
     Parameters
     ----------
     path : str or Path
-        .dm3, .dm4, .tif, .png, .jpg, .npy, .npz or .zarr. Arrays may have a .json of the same
-        name beside them that gives field of view and voltage.
+        .dm3, .dm4, .emd, .ser, .emi, .mrc, .hspy, .sxm, .gwy, .tif, .png, .jpg, .npy, .npz or
+        .zarr, recognized by its content where that says what it is; or a folder of files, which
+        are the frames of one movie. Arrays may have a .json of the same name beside them that
+        gives field of view and voltage.
     item : str, optional
         Name of the image in a file that holds several.
     pixel_size : float, optional
@@ -125,7 +131,8 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `source`, and `items`: a list with `name`, `shape`, `dtype`, `pixel_size` (Å along y and
-        x, or None), `energy_eV` and `modality` (None where the file does not say).
+        x, or None), `energy_eV`, `modality` and `frame_time` (s) (None where the file does not
+        say).
 
     Raises
     ------
@@ -147,24 +154,38 @@ def describe_file(path: str | Path) -> dict[str, Any]:
                 "pixel_size": size,
                 "energy_eV": item.attrs.get("energy_eV"),
                 "modality": item.attrs.get("modality"),
+                "frame_time": _find_frame_time(item),
             }
         )
     return {"source": str(path), "items": items}
 
 
+def _find_frame_time(item: Item) -> float | None:
+    """Seconds from frame to frame."""
+    times = item.coords.get("time", ())
+    return float(np.median(np.diff(times))) if len(times) > 1 else None
+
+
 def _open_file(path: Path) -> list[Item]:
-    """Open a file by the ending of its name; every failure becomes a FileError of one line."""
+    """Open a file by its content, else by the ending of its name.
+
+    Every failure becomes a FileError of one line.
+    """
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileError(f"{path}: does not exist")
-    if suffix not in SUFFIXES:
+    opener = OPENERS.get(suffix)
+    if path.is_dir() and suffix != ".zarr":
+        opener, suffix = partial(open_folder, suffixes=SUFFIXES, open_file=_open_file), "a movie"
+    elif path.is_file():
+        if path.stat().st_size == 0:
+            raise FileError(f"{path}: is empty (0 bytes)")
+        if suffix == ".zarr":
+            raise FileError(f"{path}: must be a folder")
+        suffix = recognize_content(path) or suffix
+        opener = OPENERS.get(suffix)
+    if opener is None:
         raise FileError(f"{path}: must end in one of {', '.join(SUFFIXES)} (got {suffix!r})")
-    if path.is_dir() != (suffix == ".zarr"):
-        kind = "a folder" if suffix == ".zarr" else "a file"
-        raise FileError(f"{path}: must be {kind}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise FileError(f"{path}: is empty (0 bytes)")
-    opener = _open_digital_micrograph if suffix in DM_SUFFIXES else OPENERS[suffix]
     try:
         items = opener(path)
     except LIBRARY_ERRORS as error:
@@ -172,45 +193,6 @@ def _open_file(path: Path) -> list[Item]:
         raise FileError(f"{path}: cannot be read as {suffix} ({reason})") from error
     if not items:
         raise FileError(f"{path}: holds no image with two or three axes")
-    return items
-
-
-def _open_digital_micrograph(path: Path) -> list[Item]:
-    from rsciio import exceptions
-    from rsciio.digitalmicrograph import file_reader
-
-    damages = (
-        exceptions.DM3FileVersionError,
-        exceptions.DM3TagError,
-        exceptions.DM3DataTypeError,
-        exceptions.DM3TagIDError,
-        exceptions.DM3TagTypeError,
-    )
-    try:
-        images = file_reader(path, lazy=path.stat().st_size > LAZY_BYTES)
-    except damages as error:
-        raise ValueError(f"damaged tag {error}") from error
-    items, named = [], set()
-    for number, found in enumerate(images):
-        axes = sorted(found["axes"], key=lambda axis: axis["index_in_array"])
-        metadata = found["metadata"]
-        title = str(metadata.get("General", {}).get("title", "")) or f"image {number}"
-        if len(axes) not in (2, 3) or any(axis["units"] in ("eV", "keV") for axis in axes):
-            continue
-        sizes = [to_angstrom(float(axis["scale"]), str(axis["units"])) for axis in axes[-2:]]
-        is_known = all(size is not None and size > 0 for size in sizes)
-        attrs: dict[str, Any] = find_modality(title)
-        instrument = metadata.get("Acquisition_instrument", {})
-        energy = {**instrument.get("SEM", {}), **instrument.get("TEM", {})}.get("beam_energy")
-        if energy:
-            attrs["energy_eV"] = 1000 * float(energy)
-        units = metadata.get("Signal", {}).get("quantity")
-        if units:
-            attrs["units"] = str(units)
-        name = title if title not in named else f"{title} {number}"
-        named.add(name)
-        size = (sizes[0], sizes[1]) if is_known else None
-        items.append(Item(name, found["data"], size, attrs))  # type: ignore[arg-type]
     return items
 
 
@@ -263,6 +245,9 @@ def _check_values(path: Path, values: np.ndarray) -> np.ndarray:
     n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if n_bad:
         raise ImageError(f"{path}: values must be finite ({n_bad} of {values.size} are not)")
+    if values.dtype == np.float64 and float(np.abs(values).max()) > LARGEST_VALUE:
+        largest = float(np.abs(values).max())
+        raise ImageError(f"{path}: values must be below {LARGEST_VALUE:g} (got {largest:g})")
     return values
 
 
