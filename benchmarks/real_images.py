@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.feature import peak_local_max
@@ -23,6 +24,9 @@ from adatom.metrics.detection import detection_scores, match_points
 LABELS = {0: "X2", 1: "M", 2: "X1"}
 BORDER, REACH, TOLERANCE = 1.5, 2.5, 0.5  # Å
 GOALS = {"sites": 0.99, "M": 0.98, "X2": 0.96, "X1": 0.72}
+GRAPHENE_GOALS = {"Si_recall": 0.99, "C_recall": 0.97}
+MOST_FALSE_SI = 0.05  # per image
+GRAPHENE_PIXEL = 0.078  # Å, by the source, for images in which no lattice is to be seen
 LATTICE = {  # Å per pixel that the lattice of the raw images says
     "mos2_raw/MoS2_stem_Exp-000-2.npy": 0.172,
     "mos2_raw/MoS2_stem_Exp-001-5.npy": 0.125,
@@ -33,6 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="haadf-mx2")
+    parser.add_argument("--graphene-model", default="haadf-graphene")
     parser.add_argument("--quick", action="store_true", help="four images only")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
@@ -41,10 +46,14 @@ def main() -> int:
     model = adatom.load_model(options.model)
     figures = score_labelled(options, model)
     figures["calibration"] = calibrate_raw(options, model)
+    figures["graphene"] = score_graphene(options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     missed = [name for name, goal in GOALS.items() if figures["adatom"][name]["f1"] < goal]
     missed += [name for name, row in figures["calibration"].items() if row["worst_misfit"] > 0.03]
+    graphene = figures["graphene"]
+    missed += [name for name, goal in GRAPHENE_GOALS.items() if graphene[name] < goal]
+    missed += ["false Si"] * (graphene["false_Si_per_image"] > MOST_FALSE_SI)
     print("\nmissed:", ", ".join(missed) or "none")
     return int(bool(missed) and options.check)
 
@@ -176,6 +185,65 @@ def calibrate_raw(options: argparse.Namespace, model: adatom.Model) -> dict:
         if options.figures:
             draw(options.figures / (Path(name).stem + ".png"), calibration.image, atoms)
     return rows
+
+
+def score_graphene(options: argparse.Namespace) -> dict:
+    """Labelled defects of graphene with silicon: what was found of them, and how it was called."""
+    folder = options.data / "graphene_si"
+    table = pd.read_csv(folder / "atoms.csv")
+    with np.load(folder / "images.npz") as content:
+        frames = content["images"].astype(np.float32)
+    model = adatom.load_model(options.graphene_model)
+    found, true, n_false, misses, n_images = {"C": 0, "Si": 0}, {"C": 0, "Si": 0}, 0, [], 0
+    for number in range(len(frames))[: 4 if options.quick else None]:
+        image = xr.DataArray(frames[number], dims=("y", "x"), attrs={"source": f"image {number}"})
+        try:
+            image = adatom.calibrate_image(image, material="graphene").image
+        except AdatomError:
+            places = GRAPHENE_PIXEL * np.arange(frames.shape[1])
+            image = image.assign_coords(y=places, x=places)
+        size = np.array(adatom.pixel_size(image))
+        labels = table[table["image"] == number]
+        truth, kinds = labels[["y_px", "x_px"]].to_numpy() * size, labels["element"].to_numpy()
+        atoms = adatom.find_atoms(image, model)
+        points, said = atoms[["y", "x"]].to_numpy(), atoms["label"].to_numpy()
+        matches = match_points(points, truth, TOLERANCE)
+        for kind in ("C", "Si"):
+            true[kind] += int((kinds == kind).sum())
+            is_kind = kinds[matches.true] == kind
+            if kind == "Si":
+                is_kind &= said[matches.found] == "Si"
+            found[kind] += int(is_kind.sum())
+        silicon = points[(said == "Si") & inside(points, np.array(image.shape) * size)]
+        near = cKDTree(truth[kinds == "Si"]).query(silicon)[0]
+        n_false += int((near > TOLERANCE).sum())
+        step = points[matches.found] - truth[matches.true]
+        misses.append(step - step.mean(axis=0) if len(step) else step)
+        n_images += 1
+        lost = [
+            f"{k} {np.round(t, 1)}"
+            for i, (t, k) in enumerate(zip(truth, kinds, strict=True))
+            if i not in set(matches.true)
+        ]
+        print(
+            f"graphene {number}: {size[0]:.4f} × {size[1]:.4f} Å, {len(atoms)} found, "
+            f"{(said == 'Si').sum()} Si, {(near > TOLERANCE).sum()} of them not labelled",
+            *(["; missed:", *lost] if lost else []),
+        )
+        if options.figures:
+            draw(options.figures / f"graphene_{number}.png", image, atoms)
+    figures = {
+        "Si_recall": found["Si"] / true["Si"],
+        "C_recall": found["C"] / true["C"],
+        "false_Si_per_image": n_false / n_images,
+        "rms": float(np.sqrt(np.mean(np.concatenate(misses) ** 2))),
+    }
+    print(
+        f"graphene: Si recall {figures['Si_recall']:.3f} of {true['Si']}, C recall "
+        f"{figures['C_recall']:.3f} of {true['C']}, {figures['false_Si_per_image']:.3f} Si per "
+        f"image that are not labelled, rms per axis {figures['rms']:.3f} Å"
+    )
+    return figures
 
 
 def lattice_by_atoms(atoms: pd.DataFrame, size: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from adatom.core.errors import CalibrationError, ImageError
 from adatom.core.tables import check_atoms
 from adatom.detect.atoms import find_atoms
 from adatom.metrics.detection import match_points, score_atoms
-from adatom.networks.model import load_model
+from adatom.networks.model import list_models, load_model
 from adatom.simulate.example import Example, simulate_example
 from adatom.simulate.recipe import Recipe, load_recipe
 
@@ -79,5 +79,33 @@ def test_images_without_scale_outside_the_range_or_with_frames_are_refused(model
         find_atoms(xr.DataArray(np.ones((2, 8, 8)), dims=("frame", "y", "x")), model)
 
 
-def test_recipe_of_the_card_is_the_shipped_recipe(model):
-    assert Recipe.from_mapping(model.card.recipe, source="card") == load_recipe("haadf_mx2")
+@pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
+def test_recipe_of_the_card_is_the_shipped_recipe(card):
+    recipe = load_recipe(card.name.replace("-", "_"))
+    assert Recipe.from_mapping(card.recipe, source="card") == recipe
+
+
+GOOD = {
+    "columns": {"gaussian": 1.0, "sigma": 0.4},
+    "specimen": {"background": 0.2},
+    "detector": {"peak_electrons": 750.0},
+    "dataset": {"size": 40.0, "pixel_size": 0.1},
+}
+
+
+def test_silicon_in_graphene_is_found():
+    graphene = {"kind": "graphene", "angle": 20.0, "silicon": 8.0, "fourfold": 0.4}
+    labels = {"labels": ["C", "Si"], "families": [["C", "Si"]]}
+    recipe = Recipe.from_mapping(
+        GOOD | {"structure": graphene, "training": labels}, source="graphene"
+    )
+    example = simulate_example(recipe, 5)
+    atoms = find_atoms(example.to_image(), load_model("haadf-graphene"))
+    inner = [
+        t[t[["x", "y"]].gt(2).all(axis=1) & t[["x", "y"]].lt(38).all(axis=1)]
+        for t in (atoms, example.truth)
+    ]
+    scores = score_atoms(*inner, ["C", "Si"])
+    assert scores["Si"]["n_true"] >= 3
+    assert scores["sites"]["f1"] > 0.99
+    assert scores["Si"]["f1"] == 1

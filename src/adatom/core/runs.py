@@ -313,8 +313,8 @@ def write_structure(atoms: pd.DataFrame, folder: Path, material: Material) -> No
     """Write `structure.extxyz`, one structure per frame, of columns whose elements are known.
 
     An X2 column becomes two atoms half a thickness above and below the sheet, an X1 column one
-    above it: the image does not tell which side. A label without an element gets ASE's `X`. Nothing
-    is written for an empty table.
+    above it: the image does not tell which side. A label that is an element stands for itself, any
+    other without an element is ASE's `X`. Nothing is written for an empty table.
 
     Parameters
     ----------
@@ -335,13 +335,16 @@ def write_structure(atoms: pd.DataFrame, folder: Path, material: Material) -> No
 
 def _make_structure(atoms: pd.DataFrame, material: Material) -> Any:
     import ase
+    from ase.data import atomic_numbers
 
     elements, half = dict(material.elements), material.thickness / 2
     heights = {"X2": (half, -half), "X1": (half,)}
     z = [heights.get(label, (0.0,)) for label in atoms["label"]]
     rows = atoms.loc[np.repeat(atoms.index, [len(column) for column in z])]
     positions = np.column_stack([rows["x"], rows["y"], [height for part in z for height in part]])
-    symbols = [elements.get(label, "X") for label in rows["label"]]
+    symbols = [
+        elements.get(label, label if label in atomic_numbers else "X") for label in rows["label"]
+    ]
     structure = ase.Atoms(symbols, positions=positions, pbc=False)
     structure.info = {"frame": int(atoms["frame"].iloc[0]), "material": material.name}
     structure.set_array("atom", rows["atom"].to_numpy())

@@ -190,6 +190,41 @@ def list_models() -> list[ModelCard]:
     return [_read_card(path) for path in sorted(_shipped_folder().glob("*.json"))]
 
 
+def choose_model(material: str | None) -> str:
+    """Name of the shipped model that knows a material best.
+
+    Parameters
+    ----------
+    material : str or None
+        Formula, or None where nothing is known of the image.
+
+    Returns
+    -------
+    str
+        The model that was trained on this material; else the one that takes any lattice.
+
+    Raises
+    ------
+    ModelError
+        If no shipped model takes any lattice.
+
+    Examples
+    --------
+    >>> choose_model("MoS2")
+    'haadf-mx2'
+    """
+    cards = list_models()
+    for card in cards:
+        if material is not None and material in card.materials:
+            return card.name
+    for card in cards:
+        if not card.materials:
+            return card.name
+    raise ModelError(
+        f"model: none of those that ship with adatom knows {material or 'any lattice'}"
+    )
+
+
 def _shipped_folder() -> Path:
     return Path(str(resources.files("adatom.networks"))) / "shipped"
 

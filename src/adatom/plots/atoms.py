@@ -19,7 +19,7 @@ from adatom.plots.style import (
 )
 
 RADIUS = 0.55  # Å: a third of the distance of neighboring columns in MX2
-RARE = ("X1", "dopant")
+RARE = ("X1", "dopant", "Si")
 
 
 def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
@@ -55,8 +55,8 @@ def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
 def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw an image with a circle around every atom, colored by label.
 
-    Labels that matter because they are rare (X1, dopant) get a larger and thicker circle, so that
-    color alone does not tell them apart.
+    Labels that matter because they are rare (X1, dopant, Si) get a larger and thicker circle, so
+    that color alone does not tell them apart.
 
     Parameters
     ----------

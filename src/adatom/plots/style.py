@@ -19,10 +19,11 @@ GRAY = "#555555"
 # The colors of Okabe & Ito (2008), which people with color blindness tell apart.
 COLORS = ("#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#0072B2", "#F0E442", "#999999")
 FIXED_COLORS = dict(zip(("M", "X2", "X1", "dopant"), COLORS[:4], strict=True))
+FIXED_COLORS["Si"] = COLORS[4]
 
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Color of each label: always the same one for M, X2, X1 and dopant.
+    """Color of each label: always the same one for M, X2, X1, dopant and Si.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import pandas as pd
 
 from adatom.core.errors import FileError
 from adatom.core.runs import read_record
+from adatom.plots.atoms import RARE
 from adatom.plots.style import format_length, label_colors, round_length
 
 TEMPLATES = Path(__file__).parent
@@ -97,7 +98,7 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
             {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
             for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
         ]
-        is_rare = label in ("X1", "dopant")
+        is_rare = label in RARE
         layers.append(
             {
                 "label": label,

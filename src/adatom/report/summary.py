@@ -106,6 +106,8 @@ def _summarize_label(
 def _make_sentence(rows: list[LabelSummary], n_atoms: int) -> str:
     if n_atoms == 0:
         return "No columns were found."
+    if len(rows) == 1:
+        return f"{n_atoms:,} columns."
     parts = []
     for row in rows:
         name = "dopants" if row.label == "dopant" and row.count != 1 else row.label

@@ -43,7 +43,11 @@ N_STEPS = 5
 class AnalyzeConfig(Config):
     """What to look for in an image, and what is known of it."""
 
-    model: str = Field("haadf-mx2", description="Name of a shipped model, or the path of a card.")
+    model: str | None = Field(
+        None,
+        description="Name of a shipped model, or the path of a card; left out, the material or the "
+        "lattice of the image chooses.",
+    )
     material: str | None = Field(
         None, description="Formula such as MoS2: its lattice calibrates, its elements are written."
     )
@@ -136,7 +140,9 @@ def analyze_image(
             calibration = calibrate_image(image, material=material)
             logger.info(calibration.message)
         with step("load model"):
-            model = load_model(config.model)
+            name, choice = _choose_model(config, material, calibration)
+            logger.info(choice)
+            model = load_model(name)
         with step("find atoms"):
             atoms = _find_in_frames(calibration.image, model, config, report)
         summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
@@ -305,6 +311,22 @@ def _doubt_kind(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...
         known = ", ".join(card.materials)
         notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
     return tuple(notes)
+
+
+def _choose_model(
+    config: AnalyzeConfig, material: Material | None, calibration: "Calibration"
+) -> tuple[str, str]:
+    """Model by name, by material, or by the lattice of the image; and why."""
+    from adatom.networks.model import choose_model
+
+    if config.model is not None:
+        return config.model, f"model {config.model}: named"
+    if material is not None:
+        name = choose_model(material.name)
+        return name, f"model {name}: chosen for {material.name}"
+    seen = calibration.material.name if calibration.material else None
+    name = choose_model(seen)
+    return name, f"model {name}: chosen for the lattice of {seen or 'no sheet that is known'}"
 
 
 def _write_results(
