@@ -1,6 +1,7 @@
 """Read microscope files: one door for every format, one kind of error for every failure."""
 
 import json
+import logging
 import struct
 import tokenize
 import zipfile
@@ -24,6 +25,10 @@ from adatom.images.units import pixel_size as get_pixel_size
 
 OPENERS = {**formats.OPENERS, **vendor.OPENERS, **scanning.OPENERS}
 SUFFIXES = tuple(OPENERS)
+for _library in ("tifffile", "rsciio", "PIL"):
+    # What they grumble about a damaged file is for logs, not for the terminal.
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
 LARGEST_VALUE = 1e30  # beyond it single precision ends
 # What the libraries raise when a file is not what its name says, or ends too early.
 LIBRARY_ERRORS = (
@@ -31,6 +36,7 @@ LIBRARY_ERRORS = (
     EOFError,
     ValueError,
     LookupError,
+    NameError,
     TypeError,
     AttributeError,
     ArithmeticError,
