@@ -8,6 +8,7 @@ from pydantic import Field
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.core.tables import make_atoms, score_columns
+from adatom.detect.parts import Part, join_parts, split_image
 from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
@@ -40,7 +41,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     ----------
     image : DataArray
         One image with dims (y, x) and their coordinates in Å. Where `units` is "electrons", the
-        values are taken for counts with Poisson noise.
+        values are taken for counts with Poisson noise. A large one is read part by part.
     model : Model
         What `load_model` gives.
     config : FindConfig
@@ -73,17 +74,28 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
     with limit_blas():
-        values = np.asarray(image.values, np.float32)
-        peaks = propose_columns(values, size, model)
-        is_column = calibrate_column(peaks.column, card.calibration)
-        kept = is_column >= config.threshold
-        is_column, shares = is_column[kept], peaks.shares[kept]
-        start = peaks.positions[kept] * card.pixel_size / np.array(size)
-        refined = refine_positions(
-            values, start, size, is_counts=is_counted(image), config=config.refine
-        )
-        evidence = weigh_labels(shares, refined, size, card)
-        label_scores = calibrate_labels(evidence, is_column, card.calibration)
+        parts = [_find_in_part(part, size, model, config) for part in split_image(image)]
+        columns = join_parts(parts)
+    frame = int(image.frame) if "frame" in image.coords else 0
+    return make_atoms(columns, card.labels, frame=frame)
+
+
+def _find_in_part(
+    part: Part, size: tuple[float, float], model: Model, config: FindConfig
+) -> dict[str, np.ndarray]:
+    """Columns of the atoms table for the atoms of one part."""
+    image, card = part.image, model.card
+    values = np.asarray(image.values, np.float32)
+    peaks = propose_columns(values, size, model)
+    is_column = calibrate_column(peaks.column, card.calibration)
+    kept = is_column >= config.threshold
+    is_column, shares = is_column[kept], peaks.shares[kept]
+    start = peaks.positions[kept] * card.pixel_size / np.array(size)
+    refined = refine_positions(
+        values, start, size, is_counts=is_counted(image), config=config.refine
+    )
+    evidence = weigh_labels(shares, refined, size, card)
+    label_scores = calibrate_labels(evidence, is_column, card.calibration)
     best = label_scores.argmax(axis=1) if len(label_scores) else np.empty(0, int)
     columns = {
         "x": float(image.x[0]) + refined.positions[:, 1] * size[1],
@@ -97,8 +109,8 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         "intensity": refined.intensity,
         "intensity_err": refined.intensity_err,
     }
-    frame = int(image.frame) if "frame" in image.coords else 0
-    return make_atoms(columns, card.labels, frame=frame)
+    mine = part.holds(columns["y"], columns["x"])
+    return {name: values[mine] for name, values in columns.items()}
 
 
 def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: Model) -> Peaks:

@@ -13,6 +13,8 @@ from adatom.core.materials import MATERIALS, Material, get_material
 from adatom.images.lattice import Lattice, find_lattice
 from adatom.images.units import pixel_size
 
+LARGEST_FIELD = 4096  # pixels along an axis whose lattice is looked for
+
 
 class CalibrateConfig(Config):
     """When a pixel size and the lattice are said to disagree."""
@@ -158,6 +160,12 @@ def _sizes_with_errors(
 
 def _find_in(image: xr.DataArray) -> Lattice:
     frame = image.isel(frame=0) if "frame" in image.dims else image
+    # The middle of a large image says as much, and the transform of all of it would not fit.
+    middle = {
+        name: slice(max(n - LARGEST_FIELD, 0) // 2, (n + LARGEST_FIELD) // 2)
+        for name, n in frame.sizes.items()
+    }
+    frame = frame.isel(middle)
     try:
         return find_lattice(np.asarray(frame.transpose("y", "x")))
     except CalibrationError as error:

@@ -90,7 +90,9 @@ def open_array(path: Path, *, is_archive: bool) -> list[Item]:
 
 
 def _chunk(values: np.ndarray) -> da.Array:
-    chunks = (1, *values.shape[1:]) if values.ndim == 3 else values.shape
+    """Frames one by one; a still in bands of rows, as it lies on disk."""
+    band = max(LAZY_BYTES // 16 // max(values[..., 0, :].nbytes, 1), 1)
+    chunks = (1, *values.shape[1:]) if values.ndim == 3 else (band, values.shape[1])
     return da.from_array(values, chunks=chunks)
 
 

@@ -1,7 +1,10 @@
 """Bring an image to another pixel size."""
 
 import numpy as np
+import xarray as xr
 from scipy import ndimage
+
+LARGEST_SHOWN = 4096  # pixels along an axis of an image that is drawn
 
 
 def resample_image(
@@ -42,3 +45,23 @@ def resample_image(
     if blur.max() > 0.1:
         values = ndimage.gaussian_filter(values, blur, truncate=3, mode="nearest")
     return ndimage.affine_transform(values, scale, output_shape=shape, order=1, mode="nearest")
+
+
+def shrink_image(image: xr.DataArray) -> xr.DataArray:
+    """Average blocks of pixels of a large image, so that it can be drawn.
+
+    Parameters
+    ----------
+    image : DataArray
+        Dims (y, x) with coordinates in Å; lazy ones are read block by block.
+
+    Returns
+    -------
+    DataArray
+        In memory, at most 4096 pixels along an axis, with the coordinates of the block centers.
+    """
+    step = -(-max(image.shape) // LARGEST_SHOWN)
+    if step == 1:
+        return image.load()
+    blocks = image.coarsen(y=step, x=step, boundary="trim").mean(dtype=np.float32)
+    return blocks.assign_attrs(image.attrs).compute()

@@ -12,6 +12,8 @@ import xarray as xr
 from adatom.core.errors import FileError, ImageError
 from adatom.images.units import pixel_size
 
+LARGEST_CHUNK = 2048  # pixels along an axis of a still: a part of it can be read alone
+
 
 def write_image(image: xr.DataArray, path: str | Path) -> None:
     """Write an image or a movie so that `read_image` gives it back.
@@ -57,7 +59,8 @@ def _write_zarr(image: xr.DataArray, path: Path) -> None:
         if name in image.coords
     }
     dataset = image.assign_coords(axes).drop_encoding().to_dataset(name="image")
-    chunks = (1, *image.shape[1:]) if image.ndim == 3 else image.shape
+    tile = tuple(min(n, LARGEST_CHUNK) for n in image.shape)
+    chunks = (1, *image.shape[1:]) if image.ndim == 3 else tile
     if image.chunks is not None:
         dataset = dataset.chunk(dict(zip(image.dims, chunks, strict=True)))
     dataset.to_zarr(path, mode="w", consolidated=False, encoding={"image": {"chunks": chunks}})

@@ -20,6 +20,7 @@ from adatom.plots.style import (
 
 RADIUS = 0.55  # Å: a third of the distance of neighboring columns in MX2
 RARE = ("X1", "dopant", "Si")
+MOST_CIRCLES = 50_000
 
 
 def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
@@ -52,6 +53,28 @@ def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def choose_circled(atoms: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Atoms of a label that get a circle: all, unless the image holds too many to be seen.
+
+    Parameters
+    ----------
+    atoms : DataFrame
+        Atoms table of one frame.
+    label : str
+        The label.
+
+    Returns
+    -------
+    DataFrame
+        Rows of this label. Of more than 50,000 atoms only rare labels are circled, and of those
+        not more either.
+    """
+    mine = atoms[atoms["label"] == label]
+    if len(atoms) <= MOST_CIRCLES:
+        return mine
+    return mine.iloc[: MOST_CIRCLES if label in RARE else 0]
+
+
 def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw an image with a circle around every atom, colored by label.
 
@@ -77,8 +100,8 @@ def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = No
     colors = label_colors(order_labels(counts.index))
     handles = []
     for label, color in colors.items():
-        places = atoms.loc[atoms["label"] == label, ["x", "y"]].to_numpy()
         rare = label in RARE
+        places = choose_circled(atoms, label)[["x", "y"]].to_numpy()
         size = np.full(len(places), 2 * RADIUS * (1.35 if rare else 1.0))
         circles = EllipseCollection(
             size,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from adatom.core.errors import FileError
 from adatom.core.runs import read_record
-from adatom.plots.atoms import RARE
+from adatom.plots.atoms import MOST_CIRCLES, RARE, choose_circled
 from adatom.plots.style import format_length, label_colors, round_length
 
 TEMPLATES = Path(__file__).parent
@@ -93,7 +93,7 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
     colors = label_colors(labels)
     layers = []
     for label in labels:
-        rows = frame[frame["label"] == label]
+        rows = choose_circled(frame, label)
         circles = [
             {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
             for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
@@ -108,7 +108,9 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
                 "stroke": 0.22 if is_rare else 0.12,
             }
         )
-    return {**view, "layers": layers, "bar": round_length(view["width"] / 5)}
+    is_crowded = len(frame) > MOST_CIRCLES
+    bar = round_length(view["width"] / 5)
+    return {**view, "layers": layers, "bar": bar, "is_crowded": is_crowded}
 
 
 def _format_number(value: float | None, digits: int = 3) -> str:

@@ -229,12 +229,18 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
 
 
 def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
-    """Frames of a movie one by one, each loaded when its turn comes; a still is its only frame."""
+    """Frames of a movie one by one, loaded when their turn comes; a still is its only frame.
+
+    Large images stay on disk: what needs them reads them part by part.
+    """
+    from adatom.images.formats import LAZY_BYTES
+
     if "frame" not in image.dims:
-        yield image.load()
+        yield image
         return
     for number in range(image.sizes["frame"]):
-        yield image.isel(frame=number).load()
+        frame = image.isel(frame=number)
+        yield frame.load() if frame.nbytes <= LAZY_BYTES else frame
 
 
 def _find_in_frames(
@@ -333,6 +339,7 @@ def _write_results(
     atoms: "pd.DataFrame", calibration: "Calibration", material: Material | None, folder: Path
 ) -> dict[str, float]:
     """Write tables, structure and figures; return where the image lies."""
+    from adatom.images.resample import shrink_image
     from adatom.report.figures import write_figures
 
     units = calibration.image.attrs.get("units")
@@ -340,7 +347,7 @@ def _write_results(
     write_table(atoms, folder, "atoms", units={**UNITS, **named})
     if material is not None:
         write_structure(atoms, folder, material)
-    shown = next(_take_frames(calibration.image))
+    shown = shrink_image(next(_take_frames(calibration.image)))
     return write_figures(shown, atoms, calibration.material, folder)
 
 

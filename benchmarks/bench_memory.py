@@ -1,0 +1,84 @@
+"""Peak memory of the whole way, by the size of an image and the number of frames of a movie.
+
+`python benchmarks/bench_memory.py`: each row runs in a process of its own.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+GOAL = 1.2  # peak of the large over that of the small
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs=2, default=(4096, 16384))
+    parser.add_argument("--frames", type=int, nargs=2, default=(20, 400))
+    parser.add_argument("--quick", action="store_true", help="3500² and 5000², 4 and 12 frames")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
+    parser.add_argument("--analyze", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.analyze:
+        return analyze(options.analyze)
+    sizes, frames = ((3500, 5000), (4, 12)) if options.quick else (options.sizes, options.frames)
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, numbers in (("image", sizes), ("movie", frames)):
+            peaks = []
+            for number in numbers:
+                path = Path(folder) / "input.npy"
+                write_image(path, number) if kind == "image" else write_movie(path, number)
+                command = [sys.executable, __file__, "--analyze", str(path)]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                peaks.append(float(done.stdout.splitlines()[-1]))
+                print(f"{kind} {number:6}: {peaks[-1]:8.0f} MiB at most", flush=True)
+            figures[kind] = {"peaks_MiB": peaks, "ratio": peaks[1] / peaks[0]}
+            print(f"{kind}: ratio {figures[kind]['ratio']:.2f}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+    return int(options.check and max(row["ratio"] for row in figures.values()) > GOAL)
+
+
+def analyze(path: Path) -> int:
+    import adatom
+
+    config = adatom.AnalyzeConfig(pixel_size=0.2, material="MoS2")
+    adatom.analyze_image(path, tempfile.mkdtemp(dir=path.parent), config=config)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return 0
+
+
+def make_tile() -> np.ndarray:
+    """A sheet of MoS2, 512² pixels of 0.2 Å."""
+    from bench_time import make_image
+
+    return make_image(512).to_numpy().astype(np.float32)
+
+
+def write_image(path: Path, size: int) -> None:
+    tile = make_tile()
+    image = np.lib.format.open_memmap(path, "w+", np.float32, (size, size))
+    for top in range(0, size, len(tile)):
+        for left in range(0, size, len(tile)):
+            part = image[top : top + len(tile), left : left + len(tile)]
+            part[:] = tile[: part.shape[0], : part.shape[1]]
+    image.flush()
+
+
+def write_movie(path: Path, n_frames: int) -> None:
+    tile = make_tile()
+    movie = np.lib.format.open_memmap(path, "w+", np.float32, (n_frames, *tile.shape))
+    for number in range(n_frames):
+        movie[number] = np.roll(tile, number, axis=1)
+    movie.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Large images in parts."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from adatom.detect import parts
+from adatom.detect.atoms import find_atoms
+from adatom.detect.parts import join_parts, split_image
+from adatom.networks.model import load_model
+from adatom.simulate.example import simulate_example
+from adatom.simulate.recipe import load_recipe
+
+
+def test_parts_cover_the_image_and_their_cores_meet():
+    places = {"y": 5 + 0.1 * np.arange(7000), "x": -2 + 0.2 * np.arange(3000)}
+    image = xr.DataArray(np.zeros((7000, 3000), np.int8), dims=("y", "x"), coords=places)
+    found = list(split_image(image))
+    assert len(found) == 4  # 3000 pixels are not cut
+    assert [part.low[0] for part in found[1:]] == [part.high[0] for part in found[:-1]]
+    assert found[0].low == (-np.inf, -np.inf)
+    assert found[-1].high == (np.inf, np.inf)
+    rng = np.random.default_rng(0)
+    y, x = rng.uniform(5, 705, 2000), rng.uniform(-2, 598, 2000)
+    held = np.sum([part.holds(y, x) for part in found], axis=0)
+    assert held.min() == 1
+    assert (held > 1).sum() < 20
+    for part in found:
+        mine = part.holds(y, x)
+        inside = [part.image.y.values[[0, -1]], part.image.x.values[[0, -1]]]
+        assert (y[mine] >= inside[0][0]).all()
+        assert (y[mine] <= inside[0][1] + 0.1).all()
+
+
+def test_an_atom_on_a_seam_is_kept_once():
+    first = {"x": np.array([1.0, 5.0]), "y": np.array([1.0, 1.0]), "label": np.array(["M", "X2"])}
+    second = {"x": np.array([5.1, 9.0]), "y": np.array([1.0, 1.0]), "label": np.array(["X2", "M"])}
+    joined = join_parts([first, second])
+    np.testing.assert_array_equal(joined["x"], [1, 5, 9])
+    np.testing.assert_array_equal(joined["label"], ["M", "X2", "M"])
+
+
+def test_parts_find_what_the_whole_finds(monkeypatch):
+    demo = load_recipe("demo_mos2")
+    image = simulate_example(demo, 2).to_image()
+    model = load_model("haadf-mx2")
+    whole = find_atoms(image, model)
+    monkeypatch.setattr(parts, "LARGEST_WHOLE", 300)
+    monkeypatch.setattr(parts, "LARGEST_PART", 250)
+    cut = find_atoms(image.chunk({"y": 100}), model)
+    assert len(list(split_image(image))) == 4
+    assert abs(len(cut) - len(whole)) <= 2
+    near = pd.merge_asof(
+        whole.sort_values("x"), cut.sort_values("x"), on="x", direction="nearest", tolerance=0.02
+    )
+    assert near["y_y"].notna().mean() > 0.95
+    assert cut["atom"].is_unique
