@@ -8,7 +8,14 @@ import torch
 
 from adatom.core.errors import ModelError
 from adatom.images.normalize import NormalizeConfig
-from adatom.networks.model import Model, ModelCard, build_network, load_model, save_model
+from adatom.networks.model import (
+    Model,
+    ModelCard,
+    build_network,
+    choose_model,
+    load_model,
+    save_model,
+)
 
 
 @pytest.fixture
@@ -63,3 +70,16 @@ def test_changed_weights_cards_and_names_are_refused(saved, tmp_path):
         load_model(path)
     with pytest.raises(ModelError, match="no-such"):
         load_model("no-such")
+
+
+@pytest.mark.parametrize(
+    ("material", "name"),
+    [
+        ("WS2", "haadf-mx2"),
+        ("graphene", "haadf-graphene"),
+        ("MoTe2", "haadf-general"),
+        (None, "haadf-general"),
+    ],
+)
+def test_the_model_is_the_one_that_knows_the_material(material, name):
+    assert choose_model(material) == name
