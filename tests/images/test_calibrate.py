@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from adatom.core.errors import CalibrationError, ConfigError
 from adatom.core.materials import get_material
+from adatom.images import calibrate
 from adatom.images.calibrate import calibrate_image, fit_matrix
 from adatom.images.lattice import find_lattice
 
@@ -145,6 +146,16 @@ def test_nothing_known():
         calibrate_image(as_image(values))
     with pytest.raises(ConfigError, match="material"):
         calibrate_image(as_image(values), material="MoS3")
+
+
+def test_lattice_of_a_large_image_is_that_of_its_middle(monkeypatch):
+    """Bare support around it, as around a small flake."""
+    values = np.zeros((600, 500))
+    values[172:428, 122:378] = make_image(np.eye(2) * 0.2)
+    monkeypatch.setattr(calibrate, "LARGEST_FIELD", 256)
+    found = calibrate_image(as_image(values), material="MoS2")
+    assert found.pixel_size == pytest.approx((0.2, 0.2), rel=2e-3)
+    assert found.image.shape == (600, 500)
 
 
 def test_first_frame_of_a_movie():

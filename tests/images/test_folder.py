@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from adatom.core.errors import FileError
 from adatom.images import pixel_size
@@ -39,6 +40,15 @@ def test_frames_keep_the_pixel_size_of_their_files(folder, tmp_path):
     movie = read_image(place)
     assert pixel_size(movie) == pytest.approx((0.25, 0.25))
     np.testing.assert_array_equal(movie.frame, [0, 1])
+
+
+def test_frames_must_have_one_pixel_size(tmp_path):
+    for number, size in enumerate((0.2, 0.2, 0.3)):
+        places = {"y": size * np.arange(6), "x": size * np.arange(8)}
+        frame = xr.DataArray(FRAMES[number], dims=("y", "x"), coords=places)
+        write_image(frame, tmp_path / f"a{number}.tif")
+    with pytest.raises(FileError, match=r"a2\.tif: a frame must have the pixel size of the first"):
+        read_image(tmp_path)
 
 
 def test_what_is_no_movie_is_refused(folder, tmp_path):

@@ -1,6 +1,7 @@
 """Files of every format, and files that are not what their names say."""
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -199,6 +200,12 @@ def test_damaged_bytes_are_one_line_or_an_image(tmp_path, suffix):
                 lines.append(str(error))
     assert lines
     assert not any("\n" in line for line in lines)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.tif")
+    with pytest.raises(FileError, match="must be a file or a folder"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_places_that_are_no_files(tmp_path):

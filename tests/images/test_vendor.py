@@ -66,7 +66,7 @@ def write_gwyddion(path: Path) -> None:
     path.write_bytes(b"GWYP" + pack_gwyddion("GwyContainer", components))
 
 
-def write_hyperspy(path: Path) -> None:
+def write_hyperspy(path: Path, *, units: str = "nm") -> None:
     axes = [
         {
             "name": name,
@@ -78,8 +78,8 @@ def write_hyperspy(path: Path) -> None:
         }
         for name, n, scale, unit, navigate in (
             ("time", 3, 50.0, "ms", True),
-            ("y", 12, 0.01, "nm", False),
-            ("x", 16, 0.02, "nm", False),
+            ("y", 12, 0.01, units, False),
+            ("x", 16, 0.02, units, False),
         )
     ]
     signal = {
@@ -162,6 +162,30 @@ def test_berkeley_image_is_not_turned(tmp_path):
     np.testing.assert_array_equal(image, VALUES)
     assert pixel_size(image) == pytest.approx((0.1, 0.2))
     assert image.attrs["energy_eV"] == 200e3
+
+
+def test_berkeley_movie_keeps_its_axes_and_times(tmp_path):
+    movie = np.stack([VALUES + n for n in range(5)])
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file.attrs.update(version_major=0, version_minor=2)
+        group = file.create_group("data/movie")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = movie
+        axes = (("Time", 0.5, 5, "s"), ("Y", 0.01, 12, "n_m"), ("X", 0.02, 16, "n_m"))
+        for number, (name, step, n, unit) in enumerate(axes, start=1):
+            group[f"dim{number}"] = step * np.arange(n)
+            group[f"dim{number}"].attrs.update({"name": np.bytes_(name), "units": np.bytes_(unit)})
+    image = read_image(tmp_path / "a.emd")
+    assert image.dims == ("frame", "y", "x")
+    np.testing.assert_array_equal(image, movie)
+    assert pixel_size(image) == pytest.approx((0.1, 0.2))
+    np.testing.assert_allclose(image.time, 0.5 * np.arange(5))
+
+
+def test_diffraction_is_no_image(tmp_path):
+    write_hyperspy(tmp_path / "a.hspy", units="1/nm")
+    with pytest.raises(FileError, match="holds no image"):
+        read_image(tmp_path / "a.hspy")
 
 
 @pytest.mark.parametrize("ending", WRITERS)

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
-from adatom.learn.evaluate import Candidates, fit_calibration, measure_reliability
+from adatom.learn.evaluate import (
+    Candidates,
+    fit_calibration,
+    measure_reliability,
+    measure_signal_range,
+)
 from adatom.learn.fit import train_model
 from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
 from adatom.learn.targets import make_target, weigh_classes
@@ -99,6 +104,7 @@ def test_calibration_undoes_a_known_distortion():
     candidates = Candidates(
         1 / (1 + np.exp(-2 * true_logit - 0.4)),
         np.log(np.column_stack([sharp, 1 - sharp])),
+        np.where(true_logit > 0, 10.0, 1.0),
         np.where(is_column, np.where(is_first, 0, 1), -1),
         np.zeros(n, int),
         np.zeros((1, 2), int),
@@ -110,6 +116,7 @@ def test_calibration_undoes_a_known_distortion():
     weights = np.array(found.weights)
     slope = (weights[0] - weights[1]) @ np.array([0.5, -0.5])
     assert slope == pytest.approx(0.5, abs=0.05)
+    assert measure_signal_range(candidates, found) == (10, 10)  # of what is a column
 
 
 def test_reliability_of_true_probabilities_is_the_diagonal():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from adatom.plots.atoms import draw_atoms, draw_image
+from adatom.plots import atoms as plots
+from adatom.plots.atoms import choose_circled, draw_atoms, draw_image
 
 
 def test_pixel_centers_lie_at_their_coordinates(sheet):
@@ -22,6 +23,15 @@ def test_circles_and_legend_tell_the_labels(sheet):
     np.testing.assert_allclose(place, atoms.loc[atoms["label"] == "X1", ["x", "y"]].iloc[0])
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts[0] == f"M ({n_circles[0]})"
+
+
+def test_of_too_many_only_rare_labels_are_circled(sheet, monkeypatch):
+    _, atoms = sheet
+    rare = atoms[atoms["label"] == "X1"]
+    assert choose_circled(atoms, "M").equals(atoms[atoms["label"] == "M"])
+    monkeypatch.setattr(plots, "MOST_CIRCLES", len(rare) - 1)
+    assert choose_circled(atoms, "M").empty
+    assert choose_circled(atoms, "X1").equals(rare.iloc[:-1])
 
 
 def test_draws_on_given_axes_and_without_atoms(sheet):

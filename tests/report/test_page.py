@@ -13,6 +13,7 @@ LABELS = ("M", "X2", "X1", "dopant")
 CARD = {
     "name": "haadf-mx2",
     "title": "Columns of MX2",
+    "choice": "Chosen for MoS2.",
     "columns": {"M": "metal column"},
     "pixel_size": 0.15,
     "pixel_size_range": (0.05, 0.3),
@@ -71,6 +72,9 @@ def test_page_needs_nothing_else_and_tells_all(tmp_path, sheet):
     assert "No warnings." in page
     assert f"{len(atoms):,} columns: " in page
     assert "Bilayers." in page
+    assert "Columns of MX2. Chosen for MoS2." in page
+    assert "{%" not in page
+    assert "{{" not in page
     assert "MoS2 (closest of the table), a = 3.160 Å" in page
     first = atoms.iloc[0]
     assert f'cx="{first.x + 0.1:.2f}" cy="{first.y + 0.1:.2f}"' in page

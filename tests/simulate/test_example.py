@@ -89,6 +89,20 @@ def test_recipes_of_other_lattices_are_varied_and_labelled(name: str):
     assert len({len(e.truth) for e in examples}) > 5
 
 
+def test_boron_nitride_with_adatoms_is_labelled_by_element():
+    sheet = {"kind": "graphene", "materials": ["h-BN"], "adatoms": 10, "adatom_elements": ["Ti"]}
+    training = {"labels": ["B", "N", "Si", "Ti"], "families": []}
+    recipe = Recipe.from_mapping({"structure": sheet, "training": training}, source="test")
+    truth = simulate_example(recipe, 1).truth
+    counts = truth["label"].value_counts()
+    assert counts["B"] == pytest.approx(counts["N"], rel=0.1)
+    assert counts["Ti"] > 5
+    strength = truth.groupby("label")["intensity"].median()
+    assert strength["B"] < strength["N"] < strength["Ti"]
+    with pytest.raises(ConfigError, match="adatoms need their elements"):
+        Recipe.from_mapping({"structure": {"kind": "mx2", "adatoms": 1}}, source="test")
+
+
 def test_peak_electrons_are_those_at_a_peak_of_the_host():
     recipe = Recipe.from_mapping(
         {

@@ -58,6 +58,15 @@ def test_drawn_lattices_keep_their_columns_apart(seed: int):
     assert 0.15 <= crystal.arrays["weight"].min() <= crystal.arrays["weight"].max() == 1
 
 
+def test_drawn_lattices_are_of_every_symmetry():
+    cells = [draw_projection(np.random.default_rng(seed)).cell for seed in range(200)]
+    assert max(max(a, b) for a, b, _ in cells) <= 8
+    assert sum(a == b and angle == 90 for a, b, angle in cells) > 25
+    assert sum(a == b and angle == 60 for a, b, angle in cells) > 25
+    assert sum(a != b and angle == 90 for a, b, angle in cells) > 25
+    assert sum(60 < angle < 90 for _, _, angle in cells) > 25
+
+
 def test_scattered_atoms_have_no_order_but_their_distance():
     points = scatter_atoms((200, 200), 30, 0.2, 1.5, np.random.default_rng(1)).positions[:, :2]
     assert cKDTree(points).query(points, k=2)[0][:, 1].min() > 1.5

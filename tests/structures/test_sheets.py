@@ -6,6 +6,7 @@ from scipy.spatial import cKDTree
 
 from adatom.core.materials import get_material
 from adatom.structures.edits import (
+    add_adatoms,
     cut_holes,
     join_grains,
     remove_atoms,
@@ -48,6 +49,21 @@ def test_columns_are_labelled_by_what_they_hold(sheet):
     expected = 0.2 * 0.75 * (n_whole - n_metal)
     assert abs((labels == "X1").sum() - expected) < 4 * expected**0.5 + len(labels) * 0.03
     assert (labels == "dopant").sum() == (broken.symbols == "W").sum() > 0
+
+
+def test_adatoms_lie_on_columns_or_well_between_them(sheet):
+    covered = add_adatoms(sheet, ("Au", "W"), 20, np.random.default_rng(3))
+    n_added = len(covered) - len(sheet)
+    assert abs(n_added - 60) < 4 * 60**0.5  # on 3000 Å²
+    added = covered[len(sheet) :]
+    distance, _ = cKDTree(sheet.positions[:, :2]).query(added.positions[:, :2])
+    assert ((distance < 1e-9) | (distance > 1.25)).all()
+    assert 0.3 < (distance < 1e-9).mean() < 0.7
+    assert added.positions[:, 2].min() > sheet.positions[:, 2].max()
+    _, column = project_columns(covered)
+    labels = label_columns(covered, column, MOS2)
+    assert set(labels[column[len(sheet) :]]) == {"dopant"}
+    assert (labels == "dopant").sum() == len(set(column[len(sheet) :]))
 
 
 def test_boundary_keeps_columns_apart_and_joins_two_orientations(sheet):

@@ -82,6 +82,35 @@ def test_wrong_pixel_size_is_doubted(truth, tmp_path):
     assert "disagree" in (result.folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("settings", "header", "names"),
+    [
+        ({}, 0.2, ("haadf-mx2", "like that of MoS2")),
+        ({"material": "graphene"}, 0.2, ("haadf-graphene", "for graphene")),
+        ({}, 0.23, ("haadf-general", "no sheet that is known")),
+        ({"model": "haadf-graphene"}, 0.2, ("haadf-graphene", "was named")),
+    ],
+)
+def test_model_is_chosen_by_name_material_or_lattice(truth, tmp_path, settings, header, names):
+    np.save(tmp_path / "a.npy", truth[0].to_numpy())
+    config = AnalyzeConfig(**settings, pixel_size=header)
+    result = analyze_image(tmp_path / "a.npy", tmp_path, config=config)
+    assert names[1] in json.loads((result.folder / "run.json").read_text())["model"]["choice"]
+    assert f"{names[0]}: " in (result.folder / "log.txt").read_text()
+
+
+def test_an_image_noisier_than_the_training_is_doubted(truth, fake_model, tmp_path):
+    image, atoms, _ = truth
+    signal = float((atoms["intensity"] / atoms["intensity_err"]).median())
+    write_image(image, tmp_path / "sheet.zarr")
+    card = fake_model.card
+    for lowest, is_doubted in ((0.9 * signal, False), (1.1 * signal, True)):
+        fake_model.card = card.model_copy(update={"signal_range": (lowest, 1e3)})
+        config = AnalyzeConfig(material="MoS2")
+        result = analyze_image(tmp_path / "sheet.zarr", tmp_path / f"{lowest}", config=config)
+        assert any("noisier" in warning for warning in result.warnings) == is_doubted
+
+
 def test_nothing_is_left_after_an_error(truth, tmp_path):
     np.save(tmp_path / "a.npy", truth[0].to_numpy())
     with pytest.raises(CalibrationError, match="no pixel size"):

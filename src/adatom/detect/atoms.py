@@ -8,14 +8,14 @@ from pydantic import Field
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.core.tables import make_atoms, score_columns
-from adatom.detect.parts import Part, join_parts, split_image
+from adatom.detect.parts import Part, is_cut, join_parts, split_image
 from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
 from adatom.detect.threads import limit_blas
 from adatom.images import pixel_size
-from adatom.images.normalize import normalize_image
+from adatom.images.normalize import measure_contrast, normalize_image
 from adatom.images.resample import resample_image
 from adatom.networks.model import Model, ModelCard
 
@@ -74,19 +74,35 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
     with limit_blas():
-        parts = [_find_in_part(part, size, model, config) for part in split_image(image)]
-        columns = join_parts(parts)
+        contrast = _measure_whole(image, size, card) if is_cut(image) else None
+        found = [_find_in_part(p, size, model, config, contrast) for p in split_image(image)]
+        columns = join_parts(found)
     frame = int(image.frame) if "frame" in image.coords else 0
     return make_atoms(columns, card.labels, frame=frame)
 
 
+def _measure_whole(image: xr.DataArray, size: tuple[float, float], card: ModelCard) -> float:
+    """Contrast of an image that is read in parts: an empty part must not be taken for dim atoms."""
+    squares, weights = [], []
+    for part in split_image(image):
+        values = resample_image(np.asarray(part.image.values, np.float32), size, card.pixel_size)
+        contrast = measure_contrast(values, card.pixel_size, config=card.normalization)
+        squares.append(contrast**2)
+        weights.append(values.size)
+    return float(np.sqrt(np.average(squares, weights=weights)))
+
+
 def _find_in_part(
-    part: Part, size: tuple[float, float], model: Model, config: FindConfig
+    part: Part,
+    size: tuple[float, float],
+    model: Model,
+    config: FindConfig,
+    contrast: float | None,
 ) -> dict[str, np.ndarray]:
     """Columns of the atoms table for the atoms of one part."""
     image, card = part.image, model.card
     values = np.asarray(image.values, np.float32)
-    peaks = propose_columns(values, size, model)
+    peaks = propose_columns(values, size, model, contrast=contrast)
     is_column = calibrate_column(peaks.column, card.calibration)
     kept = is_column >= config.threshold
     is_column, shares = is_column[kept], peaks.shares[kept]
@@ -113,7 +129,13 @@ def _find_in_part(
     return {name: values[mine] for name, values in columns.items()}
 
 
-def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: Model) -> Peaks:
+def propose_columns(
+    values: np.ndarray,
+    pixel_size: tuple[float, float],
+    model: Model,
+    *,
+    contrast: float | None = None,
+) -> Peaks:
     """Candidate columns of an image, as the network sees them.
 
     Parameters
@@ -124,6 +146,8 @@ def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: 
         Å per pixel along y and x.
     model : Model
         Network and card.
+    contrast : float, optional
+        Contrast of the whole image that this is a part of.
 
     Returns
     -------
@@ -132,7 +156,9 @@ def propose_columns(values: np.ndarray, pixel_size: tuple[float, float], model: 
     """
     card = model.card
     resampled = resample_image(values, pixel_size, card.pixel_size)
-    normalized = normalize_image(resampled, card.pixel_size, config=card.normalization)
+    normalized = normalize_image(
+        resampled, card.pixel_size, config=card.normalization, contrast=contrast
+    )
     return find_peaks(
         predict_classes(normalized, model.network),
         card.pixel_size,

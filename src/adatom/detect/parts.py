@@ -41,6 +41,11 @@ class Part:
         return inside
 
 
+def is_cut(image: xr.DataArray) -> bool:
+    """Whether an image is so large that it is cut."""
+    return max(image.shape) > LARGEST_WHOLE
+
+
 def split_image(image: xr.DataArray) -> Iterator[Part]:
     """Cut a large image into parts that overlap; a small one is its only part.
 

@@ -8,6 +8,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from adatom.core.errors import FileError
 from adatom.images.formats import Item
 
 
@@ -43,11 +44,13 @@ def open_folder(
     def load(block_info: Any = None) -> np.ndarray:
         path = paths[block_info[None]["chunk-location"][0]]
         frame = _take_only(path, open_file)
-        if frame.values.shape != first.values.shape:
-            raise ValueError(
-                f"{path.name}: a frame must have the shape of the first, "
-                f"{first.values.shape} (got {frame.values.shape})"
-            )
+        for name, here, there in (
+            ("shape", frame.values.shape, first.values.shape),
+            ("pixel size", frame.pixel_size, first.pixel_size),
+        ):
+            if here != there:
+                rule = f"a frame must have the {name} of the first, {there}"
+                raise FileError(f"{path}: {rule} (got {here})")
         return np.asarray(frame.values, dtype)[None]
 
     shape = first.values.shape
@@ -60,7 +63,9 @@ def open_folder(
 def _take_only(path: Path, open_file: Callable[[Path], list[Item]]) -> Item:
     items = open_file(path)
     if len(items) != 1 or items[0].values.ndim != 2 or items[0].is_color:
-        raise ValueError(f"{path.name}: a frame must be one gray image")
+        raise FileError(f"{path}: a frame must be one gray image")
+    if items[0].values.dtype.kind not in "buif":
+        raise FileError(f"{path}: values must be real numbers (got {items[0].values.dtype})")
     return items[0]
 
 

@@ -30,7 +30,11 @@ DEFAULT = NormalizeConfig()
 
 
 def normalize_image(
-    values: np.ndarray, pixel_size: float, *, config: NormalizeConfig = DEFAULT
+    values: np.ndarray,
+    pixel_size: float,
+    *,
+    config: NormalizeConfig = DEFAULT,
+    contrast: float | None = None,
 ) -> np.ndarray:
     """Subtract the slow background of an image and divide by its local contrast.
 
@@ -45,6 +49,9 @@ def normalize_image(
         Å per pixel.
     config : NormalizeConfig
         Widths of background and contrast.
+    contrast : float, optional
+        Contrast of the whole image that this is a part of, from `measure_contrast`; else that of
+        `values`.
 
     Returns
     -------
@@ -62,6 +69,48 @@ def normalize_image(
     >>> normalize_image(3 * image + 40, 0.1).std().round(1)
     np.float32(1.0)
     """
+    residual, span = _level(values, pixel_size, config)
+    if span == 0:
+        return residual
+    variance = _blur(residual**2, config.contrast_width / pixel_size)
+    own = float(np.mean(residual**2, dtype=np.float64))
+    floor = config.contrast_floor**2 * (own if contrast is None else (contrast / span) ** 2)
+    scale = np.sqrt(np.maximum(variance + np.float32(floor), np.finfo(np.float32).tiny))
+    return np.clip(residual / scale, -config.clip, config.clip)
+
+
+def measure_contrast(
+    values: np.ndarray, pixel_size: float, *, config: NormalizeConfig = DEFAULT
+) -> float:
+    """Standard deviation of an image around its slow background.
+
+    Parameters
+    ----------
+    values : (H, W) array
+        Image in any units, indexed [y, x].
+    pixel_size : float
+        Å per pixel.
+    config : NormalizeConfig
+        Width of the background.
+
+    Returns
+    -------
+    float
+        In units of the image.
+
+    Raises
+    ------
+    ImageError
+        As `normalize_image`.
+    """
+    residual, span = _level(values, pixel_size, config)
+    return span * float(np.sqrt(np.mean(residual**2, dtype=np.float64)))
+
+
+def _level(
+    values: np.ndarray, pixel_size: float, config: NormalizeConfig
+) -> tuple[np.ndarray, float]:
+    """Image without its slow background, in parts of its span; zeros and 0 without contrast."""
     if values.ndim != 2 or values.size == 0:
         raise ImageError(f"values: must be an image with two axes (got shape {values.shape})")
     if not pixel_size > 0:
@@ -74,13 +123,10 @@ def normalize_image(
     span = float(np.abs(centered).max())
     # What is left of a constant image is rounding, not contrast.
     if span <= 1e-6 * abs(offset) or span == 0:
-        return np.zeros(values.shape, np.float32)
+        return np.zeros(values.shape, np.float32), 0.0
     residual = (centered / span).astype(np.float32)
     residual -= _blur(residual, config.background_width / pixel_size)
-    variance = _blur(residual**2, config.contrast_width / pixel_size)
-    floor = config.contrast_floor**2 * float(np.mean(residual**2, dtype=np.float64))
-    scale = np.sqrt(np.maximum(variance + np.float32(floor), np.finfo(np.float32).tiny))
-    return np.clip(residual / scale, -config.clip, config.clip)
+    return residual, span
 
 
 def _blur(values: np.ndarray, width_px: float) -> np.ndarray:

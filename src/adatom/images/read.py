@@ -180,16 +180,11 @@ def _open_file(path: Path) -> list[Item]:
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileError(f"{path}: does not exist")
+    if not path.is_dir():
+        suffix = _find_kind(path, suffix)
     opener = OPENERS.get(suffix)
     if path.is_dir() and suffix != ".zarr":
         opener, suffix = partial(open_folder, suffixes=SUFFIXES, open_file=_open_file), "a movie"
-    elif path.is_file():
-        if path.stat().st_size == 0:
-            raise FileError(f"{path}: is empty (0 bytes)")
-        if suffix == ".zarr":
-            raise FileError(f"{path}: must be a folder")
-        suffix = recognize_content(path) or suffix
-        opener = OPENERS.get(suffix)
     if opener is None:
         raise FileError(f"{path}: must end in one of {', '.join(SUFFIXES)} (got {suffix!r})")
     try:
@@ -200,6 +195,21 @@ def _open_file(path: Path) -> list[Item]:
     if not items:
         raise FileError(f"{path}: holds no image with two or three axes")
     return items
+
+
+def _find_kind(path: Path, suffix: str) -> str:
+    """What a file is by its content, else by the ending of its name."""
+    if not path.is_file():
+        raise FileError(f"{path}: must be a file or a folder")
+    try:
+        if path.stat().st_size == 0:
+            raise FileError(f"{path}: is empty (0 bytes)")
+        kind = recognize_content(path) or suffix
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
+    if kind == ".zarr":
+        raise FileError(f"{path}: must be a folder")
+    return kind
 
 
 def _dims(item: Item) -> tuple[str, ...]:

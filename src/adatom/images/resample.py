@@ -63,5 +63,6 @@ def shrink_image(image: xr.DataArray) -> xr.DataArray:
     step = -(-max(image.shape) // LARGEST_SHOWN)
     if step == 1:
         return image.load()
-    blocks = image.coarsen(y=step, x=step, boundary="trim").mean(dtype=np.float32)
+    steps = {name: max(min(step, n // 2), 1) for name, n in image.sizes.items()}
+    blocks = image.astype(np.float32).coarsen(steps, boundary="trim").mean()
     return blocks.assign_attrs(image.attrs).compute()

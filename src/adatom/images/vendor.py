@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from rsciio import digitalmicrograph, emd, exceptions, hspy, mrc, tia
 from rsciio.tia._api import ser_reader
@@ -48,7 +49,7 @@ def open_microscope(path: Path, reader: Callable[..., list[dict[str, Any]]]) -> 
     items: list[Item] = []
     for number, signal in enumerate(found):
         axes, values = _order_axes(signal)
-        if len(axes) not in (2, 3) or any(axis.get("units") in ENERGY_UNITS for axis in axes):
+        if len(axes) not in (2, 3) or any(_is_foreign(axis) for axis in axes):
             continue
         general = signal["metadata"].get("General", {})
         title = str(general.get("title", "")) or (
@@ -60,15 +61,17 @@ def open_microscope(path: Path, reader: Callable[..., list[dict[str, Any]]]) -> 
     return items
 
 
+def _is_foreign(axis: dict[str, Any]) -> bool:
+    """Whether an axis is one of energy, or of scattering."""
+    units = str(axis.get("units"))
+    return units in ENERGY_UNITS or "mrad" in units or units.replace(" ", "").startswith("1/")
+
+
 def _order_axes(signal: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
     """Axes and values as (frame, y, x), whatever the order in the file."""
     axes, values = list(signal["axes"]), signal["data"]
     if all(axis.get("index_in_array") is not None for axis in axes):
         axes.sort(key=lambda axis: axis["index_in_array"])
-    names = [str(axis.get("name")).lower() for axis in axes]
-    if names[-2:] == ["x", "y"]:
-        axes[-2:] = axes[:-3:-1]
-        values = values.swapaxes(-1, -2)
     return axes, values
 
 
@@ -102,10 +105,27 @@ def _find_notes(signal: dict[str, Any], title: str) -> dict[str, Any]:
     return attrs
 
 
+def read_emd(path: str, *, lazy: bool) -> list[dict[str, Any]]:
+    """Signals of an .emd file, axes in the order of the file.
+
+    RosettaSciIO turns all axes of a Berkeley file around; they are turned back here.
+    """
+    with h5py.File(path, "r") as file:
+        is_berkeley = "version_major" in file.attrs
+    if not is_berkeley:
+        return emd.file_reader(path, lazy=lazy, select_type="image")
+    signals = emd.file_reader(path, lazy=lazy)
+    for signal in signals:
+        axes = sorted(signal["axes"], key=lambda axis: axis["index_in_array"])[::-1]
+        signal["axes"] = [axis | {"index_in_array": n} for n, axis in enumerate(axes)]
+        signal["data"] = signal["data"].T
+    return signals
+
+
 OPENERS: dict[str, Callable[[Path], list[Item]]] = {
     ".dm3": partial(open_microscope, reader=digitalmicrograph.file_reader),
     ".dm4": partial(open_microscope, reader=digitalmicrograph.file_reader),
-    ".emd": partial(open_microscope, reader=emd.file_reader),
+    ".emd": partial(open_microscope, reader=read_emd),
     # The reader of both kinds goes by the name of the file, which may lie.
     ".ser": partial(open_microscope, reader=ser_reader),
     ".emi": partial(open_microscope, reader=tia.file_reader),

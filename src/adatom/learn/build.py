@@ -6,7 +6,12 @@ import numpy as np
 
 from adatom.core.progress import Report
 from adatom.detect.scores import calibrate_column, calibrate_labels
-from adatom.learn.evaluate import collect_candidates, fit_calibration, score_candidates
+from adatom.learn.evaluate import (
+    collect_candidates,
+    fit_calibration,
+    measure_signal_range,
+    score_candidates,
+)
 from adatom.learn.fit import train_model
 from adatom.learn.samples import CALIBRATION
 from adatom.networks.model import Model, save_model
@@ -69,8 +74,10 @@ def calibrate_model(
         The same network with a finished card.
     """
     network = model.network
-    calibration = fit_calibration(collect_candidates(model, recipe, n_images, report=report))
-    card = model.card.model_copy(update={"calibration": calibration})
+    candidates = collect_candidates(model, recipe, n_images, report=report)
+    calibration = fit_calibration(candidates)
+    signal = measure_signal_range(candidates, calibration)
+    card = model.card.model_copy(update={"calibration": calibration, "signal_range": signal})
     figures = evaluate_model(Model(network, card), recipe, n_images, report=report)
     return Model(network, card.model_copy(update={"scores": card.scores | figures}))
 

@@ -12,6 +12,7 @@ from adatom.core.random import make_child_rng
 from adatom.detect.atoms import propose_columns, weigh_labels
 from adatom.detect.peaks import Peaks
 from adatom.detect.refine import refine_positions
+from adatom.detect.scores import calibrate_column
 from adatom.learn.samples import CALIBRATION
 from adatom.metrics.detection import detection_scores, match_points
 from adatom.networks.model import Calibration, Model
@@ -29,6 +30,8 @@ class Candidates:
         Raw probability of any column.
     evidence : (N, n_features) array
         What is known of the label, from `measure_evidence`.
+    signal : (N,) array
+        Fitted intensity over its error.
     truth : (N,) int array
         Label of the column that is there, or -1 where there is none.
     image : (N,) int array
@@ -39,6 +42,7 @@ class Candidates:
 
     column: np.ndarray
     evidence: np.ndarray
+    signal: np.ndarray
     truth: np.ndarray
     image: np.ndarray
     true_counts: np.ndarray
@@ -79,29 +83,54 @@ def collect_candidates(
     labels = np.array(model.card.labels)
     for index in range(n_images):
         example = simulate_example(recipe, make_child_rng(recipe.training.seed, split, index))
-        peaks, evidence = _find_candidates(model, example)
+        peaks, evidence, signal = _find_candidates(model, example)
         positions = peaks.positions * model.card.pixel_size
         matches = match_points(positions, example.truth[["y", "x"]].to_numpy(), tolerance)
         truth = np.full(len(positions), -1)
         is_label = example.truth["label"].to_numpy()[:, None] == labels
         truth[matches.found] = is_label[matches.true].argmax(axis=1)
-        parts.append((peaks.column, evidence, truth, np.full(len(positions), index)))
+        parts.append((peaks.column, evidence, signal, truth, np.full(len(positions), index)))
         counts.append(is_label.sum(axis=0))
         if report:
             report(index + 1, n_images, "held-out images")
-    column, evidence, truth, image = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Candidates(column, evidence, truth, image, np.array(counts))
+    column, evidence, signal, truth, image = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
+    return Candidates(column, evidence, signal, truth, image, np.array(counts))
 
 
-def _find_candidates(model: Model, example: Example) -> tuple[Peaks, np.ndarray]:
-    """Candidates of one image, and the evidence for their labels."""
+def _find_candidates(model: Model, example: Example) -> tuple[Peaks, np.ndarray, np.ndarray]:
+    """Candidates of one image, the evidence for their labels, and their signal to noise."""
     sizes = (example.pixel_size, example.pixel_size)
     peaks = propose_columns(example.image, sizes, model)
     start = peaks.positions * model.card.pixel_size / example.pixel_size
     refined = refine_positions(
         example.image, start, example.pixel_size, is_counts=example.is_counts
     )
-    return peaks, weigh_labels(peaks.shares, refined, sizes, model.card)
+    evidence = weigh_labels(peaks.shares, refined, sizes, model.card)
+    return peaks, evidence, refined.intensity / refined.intensity_err
+
+
+def measure_signal_range(candidates: Candidates, calibration: Calibration) -> tuple[float, float]:
+    """Signal to noise that columns have in the images of a training.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Of held-out images.
+    calibration : Calibration
+        Tells columns from other candidates.
+
+    Returns
+    -------
+    tuple of float
+        1 % and 99 % of the medians over the columns of an image.
+    """
+    kept = calibrate_column(candidates.column, calibration) >= 0.5
+    signal, image = candidates.signal[kept], candidates.image[kept]
+    medians = [np.median(signal[image == number]) for number in np.unique(image)]
+    low, high = np.quantile(medians, [0.01, 0.99]) if medians else (0.0, 0.0)
+    return float(low), float(high)
 
 
 def fit_calibration(candidates: Candidates) -> Calibration:

@@ -52,6 +52,10 @@ class ModelCard(Config):
     peak_electrons_range: tuple[float, float] | None = Field(
         None, description="Detected electrons per Å² at a peak that it was trained on."
     )
+    signal_range: tuple[float, float] | None = Field(
+        None,
+        description="Median of intensity over its error in the images that it was trained on.",
+    )
     normalization: NormalizeConfig = Field(description="How images are normalized.")
     families: tuple[tuple[str, ...], ...] = Field(
         (), description="Labels of the same site, told apart by brightness too."

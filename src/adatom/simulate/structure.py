@@ -28,6 +28,7 @@ from adatom.structures.crystals import (
     scatter_atoms,
 )
 from adatom.structures.edits import (
+    add_adatoms,
     cut_holes,
     join_grains,
     keep_patches,
@@ -39,7 +40,6 @@ from adatom.structures.edits import (
 from adatom.structures.graphene import dope_with_silicon
 from adatom.structures.sheets import make_sheet
 
-GRAPHENE = get_material("graphene")
 OUTSIDE = 3.0  # Å around the image that holds columns too
 
 
@@ -62,19 +62,34 @@ class Host:
     projection: Projection | None = None
 
 
+def check_elements(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Symbols of chemical elements, or ValueError."""
+    for symbol in symbols:
+        if atomic_numbers.get(symbol, 0) == 0:
+            raise ValueError(f"{symbol!r} is no chemical element")
+    return symbols
+
+
+def check_materials(names: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """Names of materials of one kind, or ValueError."""
+    known = [material.name for material in MATERIALS.values() if material.kind == kind]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"must be of {', '.join(known)}")
+    return names
+
+
 class GeometryConfig(Config):
     """How a structure lies in the image, and how it is bent and cut."""
 
     share: float = Field(1.0, gt=0, description="How often this kind comes, against the others.")
-    angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
-    scale: Positive = Field(1.0, description="Lattice constant over that of the table.")
+    scale: Positive = Field(1.0, description="Distances over those of the table.")
     shear: NotNegative = Field(0.0, description="Shear and axis ratio of the image, as strain.")
     distortion: NotNegative = Field(0.0, description="Smooth displacements, rms, Å.")
     distortion_length: Positive = Field(30.0, description="Length over which they vary, Å.")
     disorder: NotNegative = Field(
         0.03, description="Static displacement of every column per axis, Å."
     )
-    grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
     holes: Share = Field(0.0, description="Chance of a hole or an edge.")
 
     @model_validator(mode="after")
@@ -84,7 +99,32 @@ class GeometryConfig(Config):
         return self
 
 
-class MX2Config(GeometryConfig):
+class LatticeConfig(GeometryConfig):
+    """How a lattice lies, and its grains."""
+
+    angle: Number = Field(0.0, description="Rotation of the lattice, degrees.")
+    grain_boundary: Share = Field(0.0, description="Chance of a grain boundary.")
+
+
+class SheetConfig(LatticeConfig):
+    """Sheets, and what lies on them."""
+
+    adatoms: NotNegative = Field(0.0, description="Foreign atoms on it, per 1000 Å².")
+    adatom_elements: tuple[str, ...] = Field((), description="Elements of these.")
+
+    @model_validator(mode="after")
+    def _names_its_adatoms(self) -> "SheetConfig":
+        if limits_of(self.adatoms)[1] > 0 and not self.adatom_elements:
+            raise ValueError("adatoms need their elements")
+        return self
+
+    @field_validator("adatom_elements")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return check_elements(symbols)
+
+
+class MX2Config(SheetConfig):
     """Sheets of MX2 and what is wrong with them."""
 
     kind: Literal["mx2"] = Field(description="Sheets of MX2.")
@@ -112,19 +152,12 @@ class MX2Config(GeometryConfig):
     @field_validator("materials")
     @classmethod
     def _are_sheets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = [material.name for material in MATERIALS.values() if material.kind == "mx2"]
-        for name in names:
-            if name not in known:
-                raise ValueError(f"must be of {', '.join(known)}")
-        return names
+        return check_materials(names, "mx2")
 
     @field_validator("metal_dopants", "chalcogen_dopants")
     @classmethod
-    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if atomic_numbers.get(symbol, 0) == 0:
-                raise ValueError(f"{symbol!r} is no chemical element")
-        return symbols
+    def _dope(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return check_elements(symbols)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -132,29 +165,31 @@ class MX2Config(GeometryConfig):
         return ("M", "X2", "X1", "dopant")
 
 
-class GrapheneConfig(GeometryConfig):
-    """Graphene with silicon."""
+class GrapheneConfig(SheetConfig):
+    """Graphene and h-BN with silicon."""
 
-    kind: Literal["graphene"] = Field(description="Graphene.")
-    materials: tuple[str, ...] = Field(("graphene",), description="The host.")
+    kind: Literal["graphene"] = Field(description="Graphene or h-BN.")
+    materials: tuple[str, ...] = Field(
+        ("graphene",), min_length=1, description="Hosts, each as likely."
+    )
     silicon: NotNegative = Field(0.0, description="Clusters of 1 to 4 Si per 1000 atoms.")
     fourfold: Share = Field(0.4, description="Share of single Si that take two places.")
-    vacancies: Share = Field(0.0, description="Share of C atoms that are missing.")
+    vacancies: Share = Field(0.0, description="Share of the atoms that are missing.")
 
     @field_validator("materials")
     @classmethod
-    def _is_graphene(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if names != ("graphene",):
-            raise ValueError("must be graphene")
-        return names
+    def _are_honeycombs(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_materials(names, "honeycomb")
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of its columns."""
-        return ("C", "Si")
+        hosts = (label for name in self.materials for label, _ in get_material(name).elements)
+        foreign = self.adatom_elements if limits_of(self.adatoms)[1] > 0 else ()
+        return tuple(dict.fromkeys((*hosts, "Si", *foreign)))
 
 
-class CrystalConfig(GeometryConfig):
+class CrystalConfig(LatticeConfig):
     """Crystals along a zone axis: known ones, and lattices that are drawn."""
 
     kind: Literal["crystal"] = Field(description="Columns of a crystal.")
@@ -255,6 +290,9 @@ def draw_structure(
             sheet = _damage_graphene(sheet, config, rng)
         else:
             sheet = _damage_crystal(sheet, config, area, rng)
+        if isinstance(config, SheetConfig) and config.adatom_elements:
+            adatoms = float(draw_value(config.adatoms, rng))
+            sheet = add_adatoms(sheet, config.adatom_elements, adatoms, rng)
     if rng.random() < float(draw_value(config.holes, rng)):
         sheet = cut_holes(sheet, _draw_holes(area, rng))
     gradient = (scale - 1) * np.eye(2) + shear * rng.uniform(-1, 1, (2, 2))
@@ -266,22 +304,24 @@ def draw_structure(
 
 
 def _draw_grains(
-    config: GeometryConfig, host: Host, area: tuple[float, float], rng: np.random.Generator
+    config: LatticeConfig, host: Host, area: tuple[float, float], rng: np.random.Generator
 ) -> Atoms:
     """Fill the area with the lattice of the host, in one orientation or two."""
 
     def grain() -> Atoms:
         offset = tuple(rng.uniform(-3, 3, 2))
         angle = float(draw_value(config.angle, rng))
-        if host.projection is not None:
-            return make_crystal(host.projection, area, angle=angle, offset=offset)
-        return make_sheet(host.material or GRAPHENE, area, angle=angle, offset=offset)
+        if host.material is not None:
+            return make_sheet(host.material, area, angle=angle, offset=offset)
+        if host.projection is None:
+            raise ValueError("host must be a sheet or a crystal to have grains")
+        return make_crystal(host.projection, area, angle=angle, offset=offset)
 
     sheet = grain()
     if rng.random() < float(draw_value(config.grain_boundary, rng)):
         point = tuple(rng.uniform(0.2, 0.8, 2) * area)
         normal = float(rng.uniform(0, 360))
-        closest = 1.1 if host.material is GRAPHENE else 1.3
+        closest = 1.1 if isinstance(config, GrapheneConfig) else 1.3
         sheet = join_grains(sheet, grain(), point, normal, min_distance=closest)
     return sheet
 

@@ -11,6 +11,7 @@ from adatom.structures.sheets import fill_area
 
 LEAST_DISTANCE = 1.25  # Å between the columns of a drawn lattice
 FAINTEST = 0.15  # a drawn column over the brightest one
+LONGEST = 8.0  # Å, side of the cell of a drawn lattice
 LIGHTEST, HEAVIEST = 14, 79  # elements of drawn lattices
 
 
@@ -144,8 +145,8 @@ def draw_projection(rng: np.random.Generator) -> Projection:
     number = int(rng.integers(LIGHTEST, HEAVIEST + 1))
     while True:
         n_columns = int(rng.choice([1, 2, 3, 4], p=(0.3, 0.35, 0.2, 0.15)))
-        a = float(rng.uniform(1.8, 4.0)) * n_columns ** rng.uniform(0.3, 0.9)
-        b, angle = a * float(rng.uniform(1.0, 1.8)), float(rng.uniform(60, 90))
+        a = min(float(rng.uniform(1.8, 4.0)) * n_columns ** rng.uniform(0.3, 0.9), LONGEST)
+        b, angle = min(a * float(rng.uniform(1.0, 1.8)), LONGEST), float(rng.uniform(60, 90))
         symmetry = rng.integers(4)
         b = a if symmetry in (0, 1) else b
         angle = (90.0, 60.0, 90.0, angle)[symmetry]
@@ -155,7 +156,7 @@ def draw_projection(rng: np.random.Generator) -> Projection:
             (number, float(share), *place)
             for share, place in zip(contrast / contrast.max(), places.tolist(), strict=True)
         )
-        drawn = Projection((a, min(b, 8.0), angle), columns)
+        drawn = Projection((a, b, angle), columns)
         if _least_distance(drawn) > LEAST_DISTANCE:
             return drawn
 

@@ -1,4 +1,4 @@
-"""Edits of a structure: vacancies, dopants, edges and holes, grain boundaries, strain."""
+"""Edits of a structure: vacancies, dopants, adatoms, edges and holes, grain boundaries, strain."""
 
 import numpy as np
 from ase import Atoms
@@ -93,6 +93,53 @@ def substitute(
     chosen = rng.integers(len(elements), size=len(hit))
     doped.numbers[hit] = np.array([atomic_numbers[element] for element in elements])[chosen]
     return doped
+
+
+def add_adatoms(
+    sheet: Atoms,
+    elements: tuple[str, ...],
+    density: float,
+    rng: np.random.Generator,
+    *,
+    height: float = 2.0,
+    min_distance: float = 1.25,
+) -> Atoms:
+    """Lay foreign atoms on a sheet: half of them on top of its columns, half between these.
+
+    Parameters
+    ----------
+    sheet : Atoms
+        A sheet with the array `site`; the adatoms get the site "T".
+    elements : tuple of str
+        Elements of the adatoms, each as likely.
+    density : float
+        Adatoms per 1000 Å² of its cell.
+    rng : Generator
+        Chooses places and elements.
+    height : float
+        Their height over the highest atom, Å.
+    min_distance : float
+        Least distance in projection of the other half from all columns, Å.
+
+    Returns
+    -------
+    Atoms
+        The sheet with its adatoms.
+    """
+    width, length = sheet.cell.lengths()[:2]
+    n_wanted = rng.poisson(density * width * length / 1000)
+    if not n_wanted or not len(sheet):
+        return sheet
+    places = sheet.positions[:, :2]
+    on_top = places[rng.integers(len(sheet), size=n_wanted - n_wanted // 2)]
+    thrown = rng.random((20 * n_wanted, 2)) * (width, length)
+    distance, _ = cKDTree(places).query(thrown)
+    between = thrown[distance > min_distance][: n_wanted // 2]
+    points = np.concatenate([on_top, between])
+    z = np.full(len(points), sheet.positions[:, 2].max() + height)
+    adatoms = Atoms(rng.choice(elements, len(points)).tolist(), np.column_stack([points, z]))
+    adatoms.set_array("site", np.full(len(points), "T"))
+    return sheet + adatoms
 
 
 def cut_holes(sheet: Atoms, holes: list[tuple[float, float, float]]) -> Atoms:

@@ -1,13 +1,19 @@
-"""Silicon in graphene: clusters of dopants, with the bonds around them relaxed."""
+"""Silicon in graphene or h-BN: clusters of dopants, with the bonds around them relaxed."""
 
 import numpy as np
 from ase import Atoms
 from scipy.spatial import cKDTree
 
-CARBON, SILICON = 6, 14
-# Rest lengths of the bonds and the longest that still are one, Å. Si-C and Si-Si in graphene:
-# Zhou et al., Phys. Rev. Lett. 109 (2012) 206803; Ziatdinov et al., ACS Nano 11 (2017) 12742.
-BONDS = {(6, 6): (1.42, 1.85), (6, 14): (1.76, 2.35), (14, 14): (2.24, 2.75)}
+SILICON = 14
+HEAVIEST_HOST = 9  # B, C and N are hosts; all that is heavier counts as silicon
+# Bonds by the number of silicon atoms in them: rest length seen along the beam and the longest
+# that still is one, Å. Si-C and Si-Si in graphene: Zhou et al., Phys. Rev. Lett. 109 (2012) 206803
+# (three-fold silicon stands out of the plane, four-fold lies in it); Ziatdinov et al., ACS Nano 11
+# (2017) 12742.
+BONDS = ((1.42, 1.85), (1.73, 2.35), (2.24, 2.75))
+FOURFOLD = 1.90  # Å, bonds of silicon with four neighbors
+NEXT_NEIGHBORS = 2.3  # Å, they only repel each other, below this
+STIFFNESS, REPULSION = 0.25, 0.05
 N_RELAX = 30
 LARGEST_CLUSTER = 4
 
@@ -25,11 +31,11 @@ def dope_with_silicon(
     Parameters
     ----------
     sheet : Atoms
-        Graphene.
+        Graphene or h-BN.
     density : float
         Clusters per 1000 atoms.
     fourfold : float
-        Share of the single atoms that take the place of two carbons and so have four neighbors;
+        Share of the single atoms that take the place of two of the host and so have four neighbors;
         also the chance that a cluster lacks one of its atoms.
     rng : Generator
         Chooses places and kinds.
@@ -49,11 +55,17 @@ def dope_with_silicon(
     neighbors = cKDTree(points).query_ball_point(points, 1.6)
     removed: set[int] = set()
     for seed in rng.choice(len(doped), min(n_clusters, len(doped)), replace=False):
+        if seed in removed:
+            continue
         size = 1 + int(rng.choice(LARGEST_CLUSTER, p=(0.55, 0.2, 0.15, 0.1)))
         members = _grow(int(seed), size, neighbors, removed, rng)
         is_open = rng.random() < fourfold
         if size == 1 and is_open:
-            partners = [n for n in neighbors[seed] if n != seed and n not in removed]
+            partners = [
+                n
+                for n in neighbors[seed]
+                if n != seed and n not in removed and doped.numbers[n] <= HEAVIEST_HOST
+            ]
             if partners:
                 gone = int(rng.choice(partners))
                 doped.positions[seed, :2] = (points[seed] + points[gone]) / 2
@@ -80,12 +92,12 @@ def _grow(
 
 
 def relax_bonds(sheet: Atoms) -> Atoms:
-    """Relax the bonds of a flat sheet of carbon and silicon in its plane.
+    """Relax the bonds of a flat sheet of light atoms and silicon in its plane.
 
     Parameters
     ----------
     sheet : Atoms
-        Carbon and other elements; these count as silicon.
+        B, C, N and other elements; these count as silicon.
 
     Returns
     -------
@@ -94,32 +106,29 @@ def relax_bonds(sheet: Atoms) -> Atoms:
 
     Notes
     -----
-    Springs between neighbors, and weak ones between the neighbors of an atom that keep its angles,
+    Springs between neighbors, and between next neighbors where they come too near to each other,
     moved downhill: the shape of a defect, not its energy.
     """
     relaxed = sheet.copy()
     points = relaxed.positions[:, :2].copy()
-    kinds = np.where(relaxed.numbers == CARBON, CARBON, SILICON)
-    pairs = cKDTree(points).query_pairs(BONDS[14, 14][1], output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(BONDS[2][1], output_type="ndarray")
     if not len(pairs):
         return relaxed
-    both = np.sort(kinds[pairs], axis=1)
-    rest, longest = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for elements, (length, reach) in BONDS.items():
-        is_kind = (both == elements).all(axis=1)
-        rest[is_kind], longest[is_kind] = length, reach
-    distance = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
-    is_bond = distance < longest
-    # Next neighbors repel where the relaxation would bring them nearer than bonds allow.
-    stiffness = np.where(is_bond, 0.25, 0.05)
-    rest = np.where(is_bond, rest, np.minimum(distance, 2.3))
+    n_silicon = (relaxed.numbers > HEAVIEST_HOST).astype(int)[pairs].sum(axis=1)
+    rest, longest = np.array(BONDS)[n_silicon].T
+    is_bond = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T) < longest
+    n_bonds = np.bincount(pairs[is_bond].ravel(), minlength=len(points))
+    rest[(n_silicon == 1) & (n_bonds[pairs].max(axis=1) > 3)] = FOURFOLD
+    rest[~is_bond] = NEXT_NEIGHBORS
+    stiffness = np.where(is_bond, STIFFNESS, REPULSION)
     first, second = pairs.T
     for _ in range(N_RELAX):
         step = points[first] - points[second]
         length = np.maximum(np.hypot(*step.T), 0.1)
-        pull = (stiffness * (rest - length) / length)[:, None] * step
+        push = stiffness * (rest - length) / length
+        push = np.where(is_bond, push, np.maximum(push, 0))[:, None] * step
         for axis in (0, 1):
-            points[:, axis] += np.bincount(first, pull[:, axis], len(points))
-            points[:, axis] -= np.bincount(second, pull[:, axis], len(points))
+            points[:, axis] += np.bincount(first, push[:, axis], len(points))
+            points[:, axis] -= np.bincount(second, push[:, axis], len(points))
     relaxed.positions[:, :2] = points
     return relaxed

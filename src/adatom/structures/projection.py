@@ -55,8 +55,8 @@ def label_columns(
     column_of_atom : (n_atoms,) array
         Column that each atom belongs to.
     material : Material or None
-        The host. Of MX2 any other element is a dopant; of a honeycomb columns are named by their
-        heaviest element. Without one all columns are alike.
+        The host. Of MX2 any other element, and what lies on it, is a dopant; of a honeycomb
+        columns are named by their heaviest element. Without one all columns are alike.
 
     Returns
     -------
@@ -73,7 +73,8 @@ def label_columns(
     elements = dict(material.elements)
     symbols = np.array(structure.get_chemical_symbols())
     is_x = structure.arrays["site"] == "X"
-    is_host = np.where(is_x, symbols == elements["X2"], symbols == elements["M"])
+    is_m = structure.arrays["site"] == "M"
+    is_host = is_x & (symbols == elements["X2"]) | is_m & (symbols == elements["M"])
     n_x = np.bincount(column_of_atom, is_x, n_columns)
     labels = np.where(n_x == 0, "M", np.where(n_x == 1, "X1", "X2")).astype("<U6")
     labels[np.bincount(column_of_atom, ~is_host, n_columns) > 0] = "dopant"

@@ -96,7 +96,7 @@ def fill_area(
     vectors = np.asarray(cell, float) @ rotation.T
     # Spacing of the lattice rows: how many vectors reach across the area.
     spacing = abs(np.linalg.det(vectors)) / np.linalg.norm(vectors, axis=1)[::-1]
-    reach = (np.ceil(np.hypot(*size) / spacing) + 2).astype(int)
+    reach = (np.ceil((np.hypot(*size) + np.hypot(*offset)) / spacing) + 2).astype(int)
     index = np.stack(
         np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1
     ).reshape(-1, 2)

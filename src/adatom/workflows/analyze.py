@@ -141,13 +141,13 @@ def analyze_image(
             logger.info(calibration.message)
         with step("load model"):
             name, choice = _choose_model(config, material, calibration)
-            logger.info(choice)
+            logger.info("%s: %s", name, choice)
             model = load_model(name)
         with step("find atoms"):
             atoms = _find_in_frames(calibration.image, model, config, report)
         summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
         notes = _collect_notes(path, image, calibration, caught) + _doubt(summary, calibration)
-        notes += _doubt_kind(calibration, model.card)
+        notes += _doubt_kind(calibration, model.card, atoms)
         with step("write"):
             view = _write_results(atoms, calibration, material, folder)
         record = RunRecord(
@@ -157,7 +157,7 @@ def analyze_image(
             config=config.model_dump(),
             seed=None,
             device=str(next(model.network.parameters()).device),
-            model=model.card.model_dump(mode="json"),
+            model=model.card.model_dump(mode="json") | {"choice": choice},
             image=_describe_image(image) | {"view": view},
             calibration=_describe_calibration(calibration, image),
             summary=summary,
@@ -306,7 +306,9 @@ def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ..
     )
 
 
-def _doubt_kind(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...]:
+def _doubt_kind(
+    calibration: "Calibration", card: "ModelCard", atoms: "pd.DataFrame"
+) -> tuple[str, ...]:
     """Whether the image is of another kind than those that the model learned from."""
     notes = []
     modality = str(calibration.image.attrs.get("modality", "HAADF"))
@@ -316,6 +318,12 @@ def _doubt_kind(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...
     if material is not None and card.materials and material.name not in card.materials:
         known = ", ".join(card.materials)
         notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
+    signal = float((atoms["intensity"] / atoms["intensity_err"]).median())
+    if card.signal_range is not None and signal < card.signal_range[0]:
+        notes.append(
+            f"The image is noisier than those that {card.name} was trained on: its columns have a "
+            f"signal to noise of {signal:.2g} (trained from {card.signal_range[0]:.2g})."
+        )
     return tuple(notes)
 
 
@@ -326,13 +334,15 @@ def _choose_model(
     from adatom.networks.model import choose_model
 
     if config.model is not None:
-        return config.model, f"model {config.model}: named"
+        return config.model, "The model was named."
     if material is not None:
-        name = choose_model(material.name)
-        return name, f"model {name}: chosen for {material.name}"
-    seen = calibration.material.name if calibration.material else None
-    name = choose_model(seen)
-    return name, f"model {name}: chosen for the lattice of {seen or 'no sheet that is known'}"
+        return choose_model(material.name), f"Chosen for {material.name}."
+    is_sure = calibration.material is not None and not calibration.warnings
+    seen = calibration.material.name if calibration.material and is_sure else None
+    if seen is None:
+        return choose_model(None), "Chosen because the lattice is of no sheet that is known."
+    choice = f"Chosen because the lattice is like that of {seen}; if it is not, name the material."
+    return choose_model(seen), choice
 
 
 def _write_results(
