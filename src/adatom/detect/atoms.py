@@ -160,7 +160,7 @@ def propose_columns(
         resampled, card.pixel_size, config=card.normalization, contrast=contrast
     )
     return find_peaks(
-        predict_classes(normalized, model.network),
+        predict_classes(normalized, model.network, compiled=model.compiled),
         card.pixel_size,
         threshold=card.threshold,
         min_distance=card.min_distance,

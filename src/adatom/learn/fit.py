@@ -30,6 +30,7 @@ from adatom.learn.checkpoint import (
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
 from adatom.learn.targets import weigh_classes
 from adatom.networks.model import Model, ModelCard, build_network
+from adatom.networks.precision import has_fast_bf16
 from adatom.networks.unet import UNet
 from adatom.simulate.recipe import Recipe
 
@@ -76,7 +77,7 @@ def train_model(
     _check_training(recipe)
     check_folder(checkpoint, recipe, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision="bf16" if _has_fast_bf16() else "no")
+    accelerator = Accelerator(mixed_precision="bf16" if has_fast_bf16() else "no")
     training = recipe.training
     card = make_card(recipe)
     network = build_network(card)
@@ -230,13 +231,6 @@ def _take_step(  # noqa: PLR0917
     optimizer.step()
     optimizer.zero_grad()
     return float(loss.detach())
-
-
-def _has_fast_bf16() -> bool:
-    """Whether bfloat16 has instructions here; emulated it is slower than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _one_thread(_: int) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.images.normalize import NormalizeConfig
+from adatom.networks.compiled import Compiled, compile_network
 from adatom.networks.unet import UNet
 
 
@@ -90,10 +91,21 @@ class ModelCard(Config):
 
 @dataclass(frozen=True)
 class Model:
-    """A network ready for use, and its card."""
+    """A network ready for use, and its card.
+
+    Attributes
+    ----------
+    network : UNet
+        In evaluation mode.
+    card : ModelCard
+        What it is and where it fails.
+    compiled : callable or None
+        The same network compiled for this CPU, from `compile_network`.
+    """
 
     network: UNet
     card: ModelCard
+    compiled: Compiled | None = None
 
 
 def build_network(card: ModelCard) -> UNet:
@@ -146,7 +158,8 @@ def load_model(name_or_path: str | Path) -> Model:
     Returns
     -------
     Model
-        The network in evaluation mode, and its card.
+        The network in evaluation mode, its card, and where OpenVINO is installed the network
+        compiled for this CPU.
 
     Raises
     ------
@@ -186,7 +199,7 @@ def load_model(name_or_path: str | Path) -> Model:
             f"{path.with_suffix('.safetensors')}: does not hold the network of its card"
         ) from error
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(network, card)
+    return Model(network, card, compile_network(network))
 
 
 def list_models() -> list[ModelCard]:

@@ -23,6 +23,7 @@ class UNet(nn.Module):
 
     def __init__(self, n_outputs: int, widths: tuple[int, ...], n_inputs: int = 1):
         super().__init__()
+        self.n_inputs = n_inputs
         self.step = 2 ** (len(widths) - 1)
         before = (n_inputs, *widths[:-1])
         self.down = nn.ModuleList(_double(a, b) for a, b in zip(before, widths, strict=True))
