@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import ase.io
 import numpy as np
 import pandas as pd
@@ -59,6 +63,28 @@ def test_failed_run_leaves_the_earlier_one(tmp_path):
         write_record(make_record(seed=3 // 0), folder)
     assert read_record(place)["seed"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.adatom"]
+
+
+def test_killed_run_leaves_the_earlier_one(tmp_path):
+    place = tmp_path / "a.adatom"
+    with open_run(place) as folder:
+        write_record(make_record(seed=1), folder)
+    program = (
+        "import sys, time\n"
+        "from adatom.core.runs import open_run\n"
+        "with open_run(sys.argv[1]) as folder:\n"
+        "    (folder / 'run.json').write_text('{')\n"
+        "    print(folder, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        part = Path(killed.stdout.readline().strip())
+        killed.kill()
+    assert part.name.startswith(".")
+    assert part.is_dir()
+    assert read_record(place)["seed"] == 1
+    assert [path.name for path in tmp_path.glob("*.adatom")] == ["a.adatom"]
 
 
 def test_disk_full_is_a_file_error(tmp_path):

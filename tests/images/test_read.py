@@ -83,6 +83,21 @@ def test_large_movies_stay_lazy(tmp_path, counts, monkeypatch, suffix):
     np.testing.assert_array_equal(found[1].to_numpy(), movie[1])
 
 
+@pytest.mark.parametrize("name", ["a.npy", "plain.tif", "packed.tif"])
+def test_large_stills_stay_lazy_where_they_lie_plain_on_disk(tmp_path, counts, monkeypatch, name):
+    path = tmp_path / name
+    if name == "a.npy":
+        np.save(path, counts)
+    else:
+        packing = "zlib" if name == "packed.tif" else None
+        tifffile.imwrite(path, counts, compression=packing, byteorder=">")
+    monkeypatch.setattr(formats, "LAZY_BYTES", 100)
+    monkeypatch.setattr("adatom.images.read.LAZY_BYTES", 100)
+    found = read_image(path)
+    assert isinstance(found.data, da.Array) == (name != "packed.tif")
+    np.testing.assert_array_equal(found.to_numpy(), counts)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
 def test_gray_files_hold_their_values(tmp_path, counts, name):
     if name == "a.png":

@@ -182,6 +182,8 @@ def open_tiff(path: Path) -> list[Item]:
             is_color = series.axes.endswith("S")
             if series.nbytes > LAZY_BYTES and series.ndim == 3 and not is_color:
                 values = _lazy_pages(path, number, series)
+            elif series.nbytes > LAZY_BYTES and series.ndim == 2 and series.dataoffset is not None:
+                values = _chunk(tifffile.memmap(path, series=number, mode="r"))
             else:
                 values = series.asarray()
                 if series.axes.startswith("S"):
