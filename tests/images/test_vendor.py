@@ -10,7 +10,7 @@ import pytest
 from rsciio.hspy import file_writer
 
 from adatom.core.errors import FileError, ImageError
-from adatom.images import pixel_size
+from adatom.images import pixel_size, vendor
 from adatom.images.read import describe_file, list_items, read_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "vendor"
@@ -102,15 +102,21 @@ def write_hyperspy(path: Path, *, units: str = "nm") -> None:
     file_writer(str(path), signal)
 
 
+AXES = (("Time", 0.5, 5, "s"), ("Y", 0.01, 12, "n_m"), ("X", 0.02, 16, "n_m"))
+
+
+def fill_group(group: h5py.Group, values: np.ndarray, start: int = 1) -> None:
+    group.attrs["emd_group_type"] = 1
+    group["data"] = values
+    for number, (name, step, n, unit) in enumerate(AXES[-values.ndim :], start=start):
+        group[f"dim{number}"] = step * np.arange(n)
+        group[f"dim{number}"].attrs.update({"name": np.bytes_(name), "units": np.bytes_(unit)})
+
+
 def write_berkeley(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.attrs.update(version_major=0, version_minor=2)
-        group = file.create_group("data/scan")
-        group.attrs["emd_group_type"] = 1
-        group["data"] = VALUES
-        for number, (name, step, n) in enumerate((("Y", 0.01, 12), ("X", 0.02, 16)), start=1):
-            group[f"dim{number}"] = step * np.arange(n)
-            group[f"dim{number}"].attrs.update({"name": np.bytes_(name), "units": np.bytes_("n_m")})
+        fill_group(file.create_group("data/scan"), VALUES)
         file.create_group("microscope").attrs["high tension"] = 200e3
 
 
@@ -164,26 +170,39 @@ def test_berkeley_image_is_not_turned(tmp_path):
     assert image.attrs["energy_eV"] == 200e3
 
 
-def test_berkeley_movie_keeps_its_axes_and_times(tmp_path):
-    movie = np.stack([VALUES + n for n in range(5)])
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("n_axes", [2, 3])
+@pytest.mark.parametrize(("version_at", "start"), [("/", 1), ("data", 1), ("/", 0)])
+def test_berkeley_files_of_all_kinds_keep_their_axes(  # noqa: PLR0917
+    tmp_path, monkeypatch, version_at, start, n_axes, is_lazy
+):
+    values = VALUES if n_axes == 2 else np.stack([VALUES + n for n in range(5)])
     with h5py.File(tmp_path / "a.emd", "w") as file:
-        file.attrs.update(version_major=0, version_minor=2)
-        group = file.create_group("data/movie")
-        group.attrs["emd_group_type"] = 1
-        group["data"] = movie
-        axes = (("Time", 0.5, 5, "s"), ("Y", 0.01, 12, "n_m"), ("X", 0.02, 16, "n_m"))
-        for number, (name, step, n, unit) in enumerate(axes, start=1):
-            group[f"dim{number}"] = step * np.arange(n)
-            group[f"dim{number}"].attrs.update({"name": np.bytes_(name), "units": np.bytes_(unit)})
+        file.create_group("data")
+        file[version_at].attrs.update(version_major=1 - start, version_minor=2)
+        fill_group(file["data"].create_group("scan"), values, start)
+    if is_lazy:
+        monkeypatch.setattr(vendor, "LAZY_BYTES", 100)
     image = read_image(tmp_path / "a.emd")
-    assert image.dims == ("frame", "y", "x")
-    np.testing.assert_array_equal(image, movie)
+    assert image.dims == ("frame", "y", "x")[-n_axes:]
+    np.testing.assert_array_equal(image, values)
     assert pixel_size(image) == pytest.approx((0.1, 0.2))
-    np.testing.assert_allclose(image.time, 0.5 * np.arange(5))
+    if n_axes == 3:
+        np.testing.assert_allclose(image.time, 0.5 * np.arange(5))
 
 
-def test_diffraction_is_no_image(tmp_path):
-    write_hyperspy(tmp_path / "a.hspy", units="1/nm")
+def test_berkeley_groups_are_images_of_their_own(tmp_path):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file.attrs.update(version_major=0, version_minor=5)
+        for number in range(3):
+            fill_group(file.create_group(f"data/scan{number}"), VALUES + number)
+    assert [shape for _, shape, _ in list_items(tmp_path / "a.emd")] == [VALUES.shape] * 3
+    np.testing.assert_array_equal(read_image(tmp_path / "a.emd", "scan2"), VALUES + 2)
+
+
+@pytest.mark.parametrize("units", ["1/nm", "Å^-1", "mrad", "keV"])
+def test_diffraction_and_spectra_are_no_images(tmp_path, units):
+    write_hyperspy(tmp_path / "a.hspy", units=units)
     with pytest.raises(FileError, match="holds no image"):
         read_image(tmp_path / "a.hspy")
 

@@ -1,13 +1,18 @@
 """The compiled network is the same network, or is not taken."""
 
 import importlib.util
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
+from adatom.detect.predict import predict_classes
 from adatom.networks import compiled
+from adatom.networks.compiled import _compile as compile_whole
 from adatom.networks.compiled import compile_network
+from adatom.networks.model import list_models, load_model
 from adatom.networks.unet import UNet
 
 
@@ -30,6 +35,39 @@ def test_probabilities_are_those_of_torch(network):
             expected = torch.softmax(network(images), dim=1).numpy()
         assert expected.std() > 0.01
         np.testing.assert_allclose(run(images.numpy()), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
+def test_a_broken_compiler_is_seen_with_every_shipped_model(card, monkeypatch):
+    pytest.importorskip("openvino")
+    model = load_model(card.name)
+    assert model.compiled is not None
+    broken = load_model(card.name).network
+    with torch.no_grad():
+        broken.down[-1][0].weight.zero_()
+    monkeypatch.setattr(compiled, "_compile", lambda network: compile_whole(broken))
+    assert compile_network(model.network) is None
+
+
+def test_threads_share_a_model(network):
+    pytest.importorskip("openvino")
+    run = compile_network(network)
+    images = [np.full((1, 2, 64, 64), level, np.float32) for level in range(8)]
+    alone = [run(image).copy() for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for expected, found in zip(alone, pool.map(run, images), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_model_goes_to_other_processes():
+    model = load_model("haadf-mx2")
+    copied = pickle.loads(pickle.dumps(model))  # noqa: S301
+    assert copied.card == model.card
+    assert (copied.compiled is None) == (model.compiled is None)
+    image = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    expected = predict_classes(image, model.network, compiled=model.compiled)
+    found = predict_classes(image, copied.network, compiled=copied.compiled)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_without_openvino_or_where_it_disagrees_torch_is_taken(network, monkeypatch):

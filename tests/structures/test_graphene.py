@@ -24,8 +24,10 @@ def test_every_inner_atom_has_three_neighbors_at_the_bond_length(sheet):
     assert (distance[:, 4] > 2.4).all()
 
 
-def test_perfect_graphene_does_not_relax_not_even_at_its_edges(sheet):
-    assert np.abs(relax_bonds(sheet).positions - sheet.positions).max() < 0.01
+@pytest.mark.parametrize("host", ["graphene", "h-BN"])
+def test_perfect_sheets_do_not_relax_not_even_at_their_edges(host):
+    sheet = make_sheet(get_material(host), (60, 50), angle=17)
+    assert np.abs(relax_bonds(sheet).positions - sheet.positions).max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,31 @@ def test_silicon_has_its_neighbors_at_its_own_bond_length(sheet, fourfold, n_nei
     assert (single[:, n_neighbors + 1] > bonds.max(axis=1) + 0.3).mean() > 0.9
     carbon, _ = cKDTree(points[~is_silicon]).query(points[~is_silicon], k=2)
     assert carbon[:, 1].min() > 1.3
+
+
+@pytest.mark.parametrize(
+    ("members", "lengths"),
+    [
+        ((1, 2), [1.70, 1.70, 1.70]),  # two at next neighbors' places are not bonded
+        ((0, 1), [1.70, 1.70, 2.24]),  # a dimer
+        ((0, 1, 2, 3), [2.24, 2.24, 2.24]),  # the middle of a star
+    ],
+)
+def test_clusters_have_bonds_of_their_own_length(sheet, members, lengths):
+    points = sheet.positions[:, :2]
+    middle = points[np.argmin(np.hypot(*(points - (25, 30)).T))]
+    doped = sheet.copy()
+    chosen = np.argsort(np.hypot(*(points - middle).T))[list(members)]
+    doped.numbers[chosen] = SILICON
+    relaxed = relax_bonds(doped).positions[:, :2]
+    distance, _ = cKDTree(relaxed).query(relaxed[chosen[0]], k=4)
+    np.testing.assert_allclose(distance[1:], lengths, atol=0.09)
+
+
+def test_crowded_clusters_keep_their_atoms_apart(sheet):
+    for seed in range(20):
+        points = dope_with_silicon(sheet, 20, 0.4, np.random.default_rng(seed)).positions[:, :2]
+        assert cKDTree(points).query(points, k=2)[0][:, 1].min() > 1.2
 
 
 def test_no_silicon_changes_nothing_and_columns_are_named_by_element(sheet):

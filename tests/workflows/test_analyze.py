@@ -87,7 +87,7 @@ def test_wrong_pixel_size_is_doubted(truth, tmp_path):
     [
         ({}, 0.2, ("haadf-mx2", "like that of MoS2")),
         ({"material": "graphene"}, 0.2, ("haadf-graphene", "for graphene")),
-        ({}, 0.23, ("haadf-general", "no sheet that is known")),
+        ({}, 0.23, ("haadf-general", "do not make")),
         ({"model": "haadf-graphene"}, 0.2, ("haadf-graphene", "was named")),
     ],
 )

@@ -54,8 +54,6 @@ def _run_torch(part: np.ndarray, network: UNet) -> np.ndarray:
     """Class probabilities of one tile, (n_classes, H, W)."""
     device = next(network.parameters()).device
     images = torch.from_numpy(part).to(device).contiguous(memory_format=torch.channels_last)
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16()),
-    ):
+    is_rounded = has_fast_bf16(device)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=is_rounded):
         return torch.softmax(network(images)[0].float(), dim=0).cpu().numpy()

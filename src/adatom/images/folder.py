@@ -11,6 +11,8 @@ import numpy as np
 from adatom.core.errors import FileError
 from adatom.images.formats import Item
 
+SAME_SIZE = 1e-3  # part by which pixel sizes of the frames of one movie may differ
+
 
 def open_folder(
     folder: Path, suffixes: tuple[str, ...], open_file: Callable[[Path], list[Item]]
@@ -44,13 +46,7 @@ def open_folder(
     def load(block_info: Any = None) -> np.ndarray:
         path = paths[block_info[None]["chunk-location"][0]]
         frame = _take_only(path, open_file)
-        for name, here, there in (
-            ("shape", frame.values.shape, first.values.shape),
-            ("pixel size", frame.pixel_size, first.pixel_size),
-        ):
-            if here != there:
-                rule = f"a frame must have the {name} of the first, {there}"
-                raise FileError(f"{path}: {rule} (got {here})")
+        _check_alike(path, frame, first)
         return np.asarray(frame.values, dtype)[None]
 
     shape = first.values.shape
@@ -58,6 +54,19 @@ def open_folder(
     values = da.map_blocks(load, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
     coords = {**first.coords, "frame": _find_numbers(paths)}
     return [Item(folder.name, values, first.pixel_size, first.attrs, coords)]
+
+
+def _check_alike(path: Path, frame: Item, first: Item) -> None:
+    """Refuse a frame of another shape or pixel size than the first."""
+    here, there = frame.pixel_size, first.pixel_size
+    is_known = here is not None and there is not None
+    if frame.values.shape != first.values.shape:
+        name, found, wanted = "shape", frame.values.shape, first.values.shape
+    elif here != there and not (is_known and np.allclose(here, there, rtol=SAME_SIZE)):  # type: ignore[arg-type]
+        name, found, wanted = "pixel size", here, there
+    else:
+        return
+    raise FileError(f"{path}: a frame must have the {name} of the first, {wanted} (got {found})")
 
 
 def _take_only(path: Path, open_file: Callable[[Path], list[Item]]) -> Item:

@@ -22,7 +22,6 @@ DAMAGES = (
     exceptions.DM3TagTypeError,
     exceptions.ByteOrderError,
 )
-ENERGY_UNITS = ("eV", "keV")
 
 
 def open_microscope(path: Path, reader: Callable[..., list[dict[str, Any]]]) -> list[Item]:
@@ -63,8 +62,8 @@ def open_microscope(path: Path, reader: Callable[..., list[dict[str, Any]]]) -> 
 
 def _is_foreign(axis: dict[str, Any]) -> bool:
     """Whether an axis is one of energy, or of scattering."""
-    units = str(axis.get("units"))
-    return units in ENERGY_UNITS or "mrad" in units or units.replace(" ", "").startswith("1/")
+    units = str(axis.get("units")).replace(" ", "")
+    return units.endswith(("eV", "rad", "-1", "⁻¹")) or units.startswith("1/")
 
 
 def _order_axes(signal: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
@@ -108,13 +107,19 @@ def _find_notes(signal: dict[str, Any], title: str) -> dict[str, Any]:
 def read_emd(path: str, *, lazy: bool) -> list[dict[str, Any]]:
     """Signals of an .emd file, axes in the order of the file.
 
-    RosettaSciIO turns all axes of a Berkeley file around; they are turned back here.
+    RosettaSciIO turns all axes of a Berkeley file around, unless they are counted from zero as in
+    version 1; they are turned back here.
     """
+    names: list[str] = []
     with h5py.File(path, "r") as file:
-        is_berkeley = "version_major" in file.attrs
+        file.visit(names.append)
+        places = [file, *file.values()]
+        is_berkeley = any("version_major" in place.attrs for place in places)
     if not is_berkeley:
         return emd.file_reader(path, lazy=lazy, select_type="image")
-    signals = emd.file_reader(path, lazy=lazy)
+    signals = emd.file_reader(path, lazy=lazy, stack_group=False)
+    if any(name.endswith(("/dim0", "/datacube")) for name in names):
+        return signals
     for signal in signals:
         axes = sorted(signal["axes"], key=lambda axis: axis["index_in_array"])[::-1]
         signal["axes"] = [axis | {"index_in_array": n} for n, axis in enumerate(axes)]

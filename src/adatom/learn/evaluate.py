@@ -127,6 +127,7 @@ def measure_signal_range(candidates: Candidates, calibration: Calibration) -> tu
         1 % and 99 % of the medians over the columns of an image.
     """
     kept = calibrate_column(candidates.column, calibration) >= 0.5
+    kept &= np.isfinite(candidates.signal)
     signal, image = candidates.signal[kept], candidates.image[kept]
     medians = [np.median(signal[image == number]) for number in np.unique(image)]
     low, high = np.quantile(medians, [0.01, 0.99]) if medians else (0.0, 0.0)

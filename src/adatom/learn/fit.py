@@ -77,7 +77,8 @@ def train_model(
     _check_training(recipe)
     check_folder(checkpoint, recipe, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision="bf16" if has_fast_bf16() else "no")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    accelerator = Accelerator(mixed_precision="bf16" if has_fast_bf16(device) else "no")
     training = recipe.training
     card = make_card(recipe)
     network = build_network(card)

@@ -13,7 +13,7 @@ from adatom.networks.unet import UNet
 
 logger = logging.getLogger("adatom")
 Compiled = Callable[[np.ndarray], np.ndarray]
-LARGEST_DIFFERENCE = 0.01  # of a probability, mean over a test image
+LARGEST_DIFFERENCE = 0.05  # of the probabilities of a test image, over how much these vary
 
 
 def compile_network(network: UNet) -> Compiled | None:
@@ -51,9 +51,9 @@ def _compile(network: UNet) -> Compiled:
     outputs, inputs = _build_graph(network)
     model = openvino.Model([outputs], [inputs])
     compiled = openvino.Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    request = compiled.create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
+        request = compiled.create_infer_request()  # of its own, so that threads may share a model
         return request.infer([np.ascontiguousarray(images, np.float32)])[0]
 
     return run
@@ -98,10 +98,13 @@ def _build_graph(network: UNet) -> tuple[Any, Any]:
 
 
 def _compare(network: UNet, compiled: Compiled) -> float:
-    """Mean difference of the probabilities of a test image."""
+    """Mean difference of the probabilities of a test image, over their own mean deviation."""
     side = 8 * network.step
-    shape = (1, network.n_inputs, side, side)
-    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    y, x = np.mgrid[:side, :side]
+    lattice = np.cos(y / 2) * np.cos(x / 2.2)  # spots some 13 pixels apart
+    noise = np.random.default_rng(0).standard_normal((1, network.n_inputs, side, side))
+    image = (2 * lattice + 0.3 * noise).astype(np.float32)
     with torch.inference_mode():
         expected = torch.softmax(network(torch.from_numpy(image)), dim=1).numpy()
-    return float(np.abs(compiled(image) - expected).mean())
+    deviation = np.abs(expected - expected.mean(axis=(2, 3), keepdims=True)).mean()
+    return float(np.abs(compiled(image) - expected).mean() / max(deviation, 1e-6))

@@ -107,6 +107,14 @@ class Model:
     card: ModelCard
     compiled: Compiled | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to other processes without what is compiled for this one; compile it there anew."""
+        return _revive, (self.network, self.card, self.compiled is not None)
+
+
+def _revive(network: UNet, card: ModelCard, is_compiled: bool) -> Model:
+    return Model(network, card, compile_network(network) if is_compiled else None)
+
 
 def build_network(card: ModelCard) -> UNet:
     """Make the network that a card describes, with fresh weights."""

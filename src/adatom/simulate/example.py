@@ -11,10 +11,11 @@ from adatom.core.random import draw_value, make_rng
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
 from adatom.optics.probe import transfer_function
 from adatom.simulate.detector import Detector, detect, filter_as_users_do
+from adatom.simulate.drawing import OUTSIDE, draw_host, draw_structure
 from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length, simulate_linear
 from adatom.simulate.recipe import ANY_LABEL, ColumnConfig, Recipe, SpecimenConfig
 from adatom.simulate.scan import draw_scan
-from adatom.simulate.structure import OUTSIDE, StructureConfig, draw_host, draw_structure
+from adatom.simulate.structure import StructureConfig
 from adatom.structures.projection import label_columns, project_columns
 
 

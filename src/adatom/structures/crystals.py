@@ -7,6 +7,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from adatom.core.errors import ConfigError
+from adatom.structures.edits import keep_apart
 from adatom.structures.sheets import fill_area
 
 LEAST_DISTANCE = 1.25  # Å between the columns of a drawn lattice
@@ -197,13 +198,7 @@ def scatter_atoms(
         One atom per column; the array `weight` makes some fainter.
     """
     n_thrown = rng.poisson(density * size[0] * size[1])
-    points = rng.random((n_thrown, 2)) * size[::-1]
-    keep = np.ones(n_thrown, bool)
-    if n_thrown:
-        pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
-        for first, second in pairs[np.argsort(pairs[:, 0], kind="stable")]:
-            keep[second] &= not keep[first]
-    points = points[keep]
+    points = keep_apart(rng.random((n_thrown, 2)) * size[::-1], min_distance)
     weights = np.where(rng.random(len(points)) < 0.5, 1, rng.uniform(FAINTEST, 1, len(points)))
     return _as_atoms(points, np.full(len(points), number), weights, size)
 

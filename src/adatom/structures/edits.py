@@ -104,7 +104,7 @@ def add_adatoms(
     height: float = 2.0,
     min_distance: float = 1.25,
 ) -> Atoms:
-    """Lay foreign atoms on a sheet: half of them on top of its columns, half between these.
+    """Lay foreign atoms on a sheet: on top of its columns, or between these where there is room.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def add_adatoms(
     height : float
         Their height over the highest atom, Å.
     min_distance : float
-        Least distance in projection of the other half from all columns, Å.
+        Least distance in projection of those between the columns from all others, Å.
 
     Returns
     -------
@@ -131,15 +131,39 @@ def add_adatoms(
     if not n_wanted or not len(sheet):
         return sheet
     places = sheet.positions[:, :2]
-    on_top = places[rng.integers(len(sheet), size=n_wanted - n_wanted // 2)]
-    thrown = rng.random((20 * n_wanted, 2)) * (width, length)
+    n_on_top = min(rng.binomial(n_wanted, 0.5), len(sheet))
+    on_top = places[rng.choice(len(sheet), n_on_top, replace=False)]
+    thrown = rng.random((100 * n_wanted, 2)) * (width, length)
     distance, _ = cKDTree(places).query(thrown)
-    between = thrown[distance > min_distance][: n_wanted // 2]
+    between = keep_apart(thrown[distance > min_distance], min_distance)[: n_wanted - n_on_top]
     points = np.concatenate([on_top, between])
     z = np.full(len(points), sheet.positions[:, 2].max() + height)
     adatoms = Atoms(rng.choice(elements, len(points)).tolist(), np.column_stack([points, z]))
     adatoms.set_array("site", np.full(len(points), "T"))
     return sheet + adatoms
+
+
+def keep_apart(points: np.ndarray, distance: float) -> np.ndarray:
+    """Leave out points that fall too near to an earlier one.
+
+    Parameters
+    ----------
+    points : (N, 2) array
+        Places, Å.
+    distance : float
+        Least distance, Å.
+
+    Returns
+    -------
+    (M, 2) array
+        The others, in their order.
+    """
+    keep = np.ones(len(points), bool)
+    if len(points):
+        pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+        for first, second in pairs[np.argsort(pairs[:, 0], kind="stable")]:
+            keep[second] &= not keep[first]
+    return points[keep]
 
 
 def cut_holes(sheet: Atoms, holes: list[tuple[float, float, float]]) -> Atoms:

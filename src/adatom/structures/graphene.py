@@ -6,13 +6,14 @@ from scipy.spatial import cKDTree
 
 SILICON = 14
 HEAVIEST_HOST = 9  # B, C and N are hosts; all that is heavier counts as silicon
-# Bonds by the number of silicon atoms in them: rest length seen along the beam and the longest
-# that still is one, Å. Si-C and Si-Si in graphene: Zhou et al., Phys. Rev. Lett. 109 (2012) 206803
-# (three-fold silicon stands out of the plane, four-fold lies in it); Ziatdinov et al., ACS Nano 11
-# (2017) 12742.
-BONDS = ((1.42, 1.85), (1.73, 2.35), (2.24, 2.75))
+# Bonds with silicon, by the number of its atoms in them: rest length seen along the beam, and the
+# longest distance before it relaxes, at which next neighbors (2.46 Å) are none; Å. Zhou et al.,
+# Phys. Rev. Lett. 109 (2012) 206803 (three-fold silicon stands out of the plane, four-fold lies in
+# it); Ziatdinov et al., ACS Nano 11 (2017) 12742. Those of the host keep the length they have.
+BONDS = ((1.42, 1.85), (1.73, 2.35), (2.24, 2.35))
 FOURFOLD = 1.90  # Å, bonds of silicon with four neighbors
 NEXT_NEIGHBORS = 2.3  # Å, they only repel each other, below this
+FURTHEST = 2.75  # Å, next neighbors before they relax
 STIFFNESS, REPULSION = 0.25, 0.05
 N_RELAX = 30
 LARGEST_CLUSTER = 4
@@ -111,12 +112,16 @@ def relax_bonds(sheet: Atoms) -> Atoms:
     """
     relaxed = sheet.copy()
     points = relaxed.positions[:, :2].copy()
-    pairs = cKDTree(points).query_pairs(BONDS[2][1], output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(FURTHEST, output_type="ndarray")
     if not len(pairs):
         return relaxed
     n_silicon = (relaxed.numbers > HEAVIEST_HOST).astype(int)[pairs].sum(axis=1)
     rest, longest = np.array(BONDS)[n_silicon].T
-    is_bond = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T) < longest
+    distance = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
+    is_bond = distance < longest
+    is_host = is_bond & (n_silicon == 0)
+    if is_host.any():
+        rest[is_host] = np.median(distance[is_host])
     n_bonds = np.bincount(pairs[is_bond].ravel(), minlength=len(points))
     rest[(n_silicon == 1) & (n_bonds[pairs].max(axis=1) > 3)] = FOURFOLD
     rest[~is_bond] = NEXT_NEIGHBORS

@@ -337,12 +337,14 @@ def _choose_model(
         return config.model, "The model was named."
     if material is not None:
         return choose_model(material.name), f"Chosen for {material.name}."
-    is_sure = calibration.material is not None and not calibration.warnings
-    seen = calibration.material.name if calibration.material and is_sure else None
+    seen = calibration.material
     if seen is None:
-        return choose_model(None), "Chosen because the lattice is of no sheet that is known."
-    choice = f"Chosen because the lattice is like that of {seen}; if it is not, name the material."
-    return choose_model(seen), choice
+        return choose_model(None), "Chosen because the image shows the lattice of no known sheet."
+    if calibration.warnings:
+        why = f"pixel size and lattice do not make {seen.name} for sure"
+        return choose_model(None), f"Chosen because {why}; if it is that, name the material."
+    why = f"the lattice is like that of {seen.name}"
+    return choose_model(seen.name), f"Chosen because {why}; if it is another, name the material."
 
 
 def _write_results(
