@@ -14,15 +14,15 @@ from adatom.simulate.recipe import load_recipe
 
 
 def test_parts_cover_the_image_and_their_cores_meet():
-    places = {"y": 5 + 0.1 * np.arange(7000), "x": -2 + 0.2 * np.arange(3000)}
-    image = xr.DataArray(np.zeros((7000, 3000), np.int8), dims=("y", "x"), coords=places)
+    places = {"y": 5 + 0.1 * np.arange(7000), "x": -2 + 0.2 * np.arange(2000)}
+    image = xr.DataArray(np.zeros((7000, 2000), np.int8), dims=("y", "x"), coords=places)
     found = list(split_image(image))
-    assert len(found) == 4  # 3000 pixels are not cut
+    assert len(found) == 6  # 2000 pixels are not cut
     assert [part.low[0] for part in found[1:]] == [part.high[0] for part in found[:-1]]
     assert found[0].low == (-np.inf, -np.inf)
     assert found[-1].high == (np.inf, np.inf)
     rng = np.random.default_rng(0)
-    y, x = rng.uniform(5, 705, 2000), rng.uniform(-2, 598, 2000)
+    y, x = rng.uniform(5, 705, 2000), rng.uniform(-2, 398, 2000)
     held = np.sum([part.holds(y, x) for part in found], axis=0)
     assert held.min() == 1
     assert (held > 1).sum() < 20

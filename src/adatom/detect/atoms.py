@@ -75,8 +75,9 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         )
     with limit_blas():
         contrast = _measure_whole(image, size, card) if is_cut(image) else None
-        found = [_find_in_part(p, size, model, config, contrast) for p in split_image(image)]
-        columns = join_parts(found)
+        columns = join_parts(
+            [_find_in_part(part, size, model, config, contrast) for part in split_image(image)]
+        )
     frame = int(image.frame) if "frame" in image.coords else 0
     return make_atoms(columns, card.labels, frame=frame)
 

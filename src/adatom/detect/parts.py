@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from scipy.spatial import cKDTree
 
-LARGEST_PART = 2048  # pixels of the core of a part along an axis
-LARGEST_WHOLE = 3072  # pixels along an axis of an image that is not cut
+LARGEST_PART = 1366  # pixels of the core of a part along an axis; the fit holds 0.3 kB a pixel
+LARGEST_WHOLE = 2048  # pixels along an axis of an image that is not cut
 OVERLAP = 30.0  # Å that a part sees beyond its core: what background and contrast are leveled over
 SEAM = (
     0.2  # Å beyond its core within which a part keeps atoms, for a neighbor that places them there
@@ -84,7 +84,7 @@ def join_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     Parameters
     ----------
     parts : list of dict
-        Columns of the atoms table by name, one dictionary per part.
+        Columns of the atoms table by name, one dictionary per part; emptied, to hold them once.
 
     Returns
     -------
@@ -93,11 +93,11 @@ def join_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """
     if len(parts) == 1:
         return parts[0]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     part_of = np.repeat(np.arange(len(parts)), [len(part["x"]) for part in parts])
+    joined = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
     points = np.column_stack([joined["y"], joined["x"]])
     pairs = cKDTree(points).query_pairs(SAME, output_type="ndarray")
     twice = pairs[part_of[pairs[:, 0]] != part_of[pairs[:, 1]]]
     kept = np.ones(len(points), bool)
     kept[twice.max(axis=1)] = False
-    return {name: values[kept] for name, values in joined.items()}
+    return {name: joined.pop(name)[kept] for name in list(joined)}
