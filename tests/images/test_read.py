@@ -119,6 +119,9 @@ def test_colors(tmp_path, counts):
     image = read_image(tmp_path / "red.png")
     np.testing.assert_allclose(image, 0.299 * counts, rtol=1e-5)
     assert "luminance" in image.attrs["note"]
+    for channels in (3, 4):  # as from other libraries
+        np.save(tmp_path / "red.npy", np.pad(red, ((0, 0), (0, 0), (0, channels - 3))))
+        np.testing.assert_allclose(read_image(tmp_path / "red.npy"), 0.299 * counts, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +146,11 @@ def test_bare_zarr(tmp_path, counts):
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        (np.array([[1.0, np.nan], [np.inf, 0.0]]), r"finite \(2 of 4"),
-        (np.ones((1, 1)), "2 × 2"),
-        (np.float32(3), "2 × 2"),
-        (np.ones((2, 2, 2, 2)), "2 × 2"),
+        (np.diag([1.0, np.nan, 2.0, np.inf]), r"finite \(2 of 16"),
+        (np.ones((1, 1)), "4 × 4"),
+        (np.ones((30, 30, 2)), "4 × 4"),
+        (np.float32(3), "4 × 4"),
+        (np.ones((2, 2, 2, 2)), "4 × 4"),
         (np.ones((4, 4), complex), "real numbers"),
         (np.full((4, 4), "a"), "real numbers"),
     ],

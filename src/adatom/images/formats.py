@@ -80,13 +80,18 @@ def open_array(path: Path, *, is_archive: bool) -> list[Item]:
     for name, values in arrays.items():
         size = None
         if field_of_view is not None and values.ndim >= 2:
-            height, width = values.shape[-2:]
+            height, width = values.shape[:2] if _is_colored(values) else values.shape[-2:]
             size = (field_of_view[0] / height, field_of_view[1] / width)
         coords = {}
         if frame is not None and frame.dtype.kind in "iu" and frame.shape == values.shape[:1]:
             coords = {"frame": frame} if len(np.unique(frame)) == len(frame) else {}
-        items.append(Item(name, values, size, dict(attrs), coords))
+        items.append(Item(name, values, size, dict(attrs), coords, _is_colored(values)))
     return items
+
+
+def _is_colored(values: np.ndarray) -> bool:
+    """Whether the last axis is one of color: no movie is of frames 3 or 4 pixels wide."""
+    return values.ndim == 3 and values.shape[2] in (3, 4) and min(values.shape[:2]) >= 16
 
 
 def _chunk(values: np.ndarray) -> da.Array:

@@ -29,6 +29,7 @@ for _library in ("tifffile", "rsciio", "PIL"):
     # What they grumble about a damaged file is for logs, not for the terminal.
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
+FEWEST_PIXELS = 4  # along an axis; an axis of 2 or 3 is no place but a channel
 LARGEST_VALUE = 1e30  # beyond it single precision ends
 # What the libraries raise when a file is not what its name says, or ends too early.
 LIBRARY_ERRORS = (
@@ -225,8 +226,8 @@ def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
     if item.is_color and values.ndim == 3:
         values, note = _remove_color(values)
         attrs["note"] = note
-    if values.ndim not in (2, 3) or min(values.shape[-2:]) < 2 or values.shape[0] < 1:
-        rule = "must be an image (y, x) or a movie (frame, y, x) of 2 × 2 pixels or more"
+    if values.ndim not in (2, 3) or min(values.shape[-2:]) < FEWEST_PIXELS or values.shape[0] < 1:
+        rule = "must be an image (y, x) or a movie (frame, y, x) of 4 × 4 pixels or more"
         raise ImageError(f"{path}: {rule} (got shape {tuple(values.shape)})")
     if isinstance(values, np.ndarray) or values.nbytes <= LAZY_BYTES:
         try:
