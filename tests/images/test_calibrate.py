@@ -140,6 +140,19 @@ def test_header_that_cannot_be_checked_is_kept_and_said():
     assert "could not be checked" in found.warnings[0]
 
 
+def test_a_perovskite_is_not_taken_for_a_stretched_sheet():
+    y, x = np.indices((256, 256)) * 0.12
+    turned, period = np.deg2rad(12), 4.0
+    across, along = y * np.cos(turned) - x * np.sin(turned), y * np.sin(turned) + x * np.cos(turned)
+    values = np.random.default_rng(0).normal(size=y.shape) * 0.3
+    for m, n, part in ((1, 0, 0.3), (0, 1, 0.3), (1, 1, 1), (1, -1, 1), (2, 0, 0.5), (0, 2, 0.5)):
+        values += part * np.cos(2 * np.pi * (m * across + n * along) / period)
+    found = calibrate_image(as_image(values, 0.12))
+    assert found.material is None
+    assert found.pixel_size == pytest.approx((0.12, 0.12))
+    assert "fits no material" in found.warnings[0]
+
+
 def test_nothing_known():
     values = make_image(shear_matrix(0.2, 0.2, 0))
     with pytest.raises(CalibrationError, match=r"a\.tif.*--material.*--pixel-size"):

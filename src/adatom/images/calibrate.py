@@ -185,10 +185,12 @@ def _check_header(
         message = f"{said}; no lattice was seen."
         return _keep(image, None, material, message=message, warnings=(note,))
     compared = material or _match(lattice, given, config.match_range)
-    if compared is None:
+    sizes = _sizes_with_errors(lattice, compared)[1] if compared else np.full(2, np.inf)
+    # No scan is as distorted as another lattice that is taken for one of these.
+    is_other = np.abs(sizes / given - 1).max() > config.match_range
+    if compared is None or (material is None and is_other):
         note = f"{_name(image)}: the lattice at this pixel size fits no material of the table"
         return _keep(image, None, None, message=f"{said}; no material fits it.", warnings=(note,))
-    _, sizes, _ = _sizes_with_errors(lattice, compared)
     percent = " and ".join(f"{100 * part:+.1f} %" for part in sizes / given - 1)
     message = f"{said}; the lattice of {compared.name} gives {_say(sizes)} ({percent})."
     if np.abs(given / sizes - 1).max() <= config.largest_misfit:
