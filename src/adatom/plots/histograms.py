@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from adatom.plots.atoms import order_labels
 from adatom.plots.style import GRAY, TEXT_SIZE, label_colors, make_axes
@@ -51,6 +52,7 @@ def draw_intensities(atoms: pd.DataFrame, *, units: str = "", ax: Axes | None = 
     ax = make_axes(ax)
     _draw_by_label(ax, atoms, "intensity", _make_bins(atoms["intensity"].to_numpy(), (0.1, 99.9)))
     ax.set(xlabel="intensity" + (f" ({units})" if units else ""), ylabel="columns")
+    ax.xaxis.set_major_locator(MaxNLocator(5))  # large numbers are wide
     ax.set(yscale="log", ylim=(0.6, None))
     return ax
 
