@@ -24,22 +24,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs=2, default=(4096, 16384))
     parser.add_argument("--frames", type=int, nargs=2, default=(20, 400))
+    parser.add_argument(
+        "--pixel-size", type=float, default=0.2, help="Å: fine pixels hold fewer columns"
+    )
+    parser.add_argument("--images-only", action="store_true", help="no movies")
     parser.add_argument("--quick", action="store_true", help="3500² and 5000², 4 and 12 frames")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     parser.add_argument("--analyze", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.analyze:
-        return analyze(options.analyze)
+        return analyze(options.analyze, options.pixel_size)
     sizes, frames = ((3500, 5000), (4, 12)) if options.quick else (options.sizes, options.frames)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind, numbers in (("image", sizes), ("movie", frames)):
+        kinds = {"image": sizes} if options.images_only else {"image": sizes, "movie": frames}
+        for kind, numbers in kinds.items():
             peaks = []
             for number in numbers:
                 path = Path(folder) / "input.npy"
-                write_image(path, number) if kind == "image" else write_movie(path, number)
-                command = [sys.executable, __file__, "--analyze", str(path)]
+                write = write_image if kind == "image" else write_movie
+                write(path, number, make_tile(options.pixel_size))
+                pixel_size = ["--pixel-size", str(options.pixel_size)]
+                command = [sys.executable, __file__, "--analyze", str(path), *pixel_size]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 own, with_pages = map(float, done.stdout.splitlines()[-1].split())
                 peaks.append(own)
@@ -51,10 +58,10 @@ def main() -> int:
     return int(options.check and max(row["ratio"] for row in figures.values()) > GOAL)
 
 
-def analyze(path: Path) -> int:
+def analyze(path: Path, pixel_size: float) -> int:
     import adatom
 
-    config = adatom.AnalyzeConfig(pixel_size=0.2, material="MoS2")
+    config = adatom.AnalyzeConfig(pixel_size=pixel_size, material="MoS2")
     peak = 0.0
 
     def watch() -> None:
@@ -75,15 +82,16 @@ def measure_own() -> float:
     return float(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
 
 
-def make_tile() -> np.ndarray:
-    """A sheet of MoS2, 512² pixels of 0.2 Å."""
-    from bench_time import make_image
+def make_tile(pixel_size: float) -> np.ndarray:
+    """A sheet of MoS2, 102 Å wide."""
+    from bench_time import PIXEL, make_image
 
-    return make_image(512).to_numpy().astype(np.float32)
+    n_fine = round(PIXEL / pixel_size)
+    coarse = make_image(512).to_numpy().astype(np.float32)
+    return np.repeat(np.repeat(coarse, n_fine, axis=0), n_fine, axis=1)
 
 
-def write_image(path: Path, size: int) -> None:
-    tile = make_tile()
+def write_image(path: Path, size: int, tile: np.ndarray) -> None:
     image = np.lib.format.open_memmap(path, "w+", np.float32, (size, size))
     for top in range(0, size, len(tile)):
         for left in range(0, size, len(tile)):
@@ -92,8 +100,7 @@ def write_image(path: Path, size: int) -> None:
     image.flush()
 
 
-def write_movie(path: Path, n_frames: int) -> None:
-    tile = make_tile()
+def write_movie(path: Path, n_frames: int, tile: np.ndarray) -> None:
     movie = np.lib.format.open_memmap(path, "w+", np.float32, (n_frames, *tile.shape))
     for number in range(n_frames):
         movie[number] = np.roll(tile, number, axis=1)
