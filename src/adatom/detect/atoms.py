@@ -7,6 +7,7 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
+from adatom.core.memory import release_memory
 from adatom.core.tables import make_atoms, score_columns
 from adatom.detect.parts import Part, is_cut, join_parts, split_image
 from adatom.detect.peaks import Peaks, find_peaks
@@ -75,9 +76,12 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         )
     with limit_blas():
         contrast = _measure_whole(image, size, card) if is_cut(image) else None
-        columns = join_parts(
-            [_find_in_part(part, size, model, config, contrast) for part in split_image(image)]
-        )
+        found = []
+        for part in split_image(image):
+            found.append(_find_in_part(part, size, model, config, contrast))
+            if is_cut(image):
+                release_memory()
+        columns = join_parts(found)
     frame = int(image.frame) if "frame" in image.coords else 0
     return make_atoms(columns, card.labels, frame=frame)
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from adatom.core.config import Config
 from adatom.core.errors import FileError
 from adatom.core.materials import Material, get_material
+from adatom.core.memory import release_memory
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
     SUFFIX,
@@ -259,6 +260,7 @@ def _find_in_frames(
         found = find_atoms(frame, model, config=finding)
         tables.append(found.assign(frame=_frame_number(frame)))
         logger.info("frame %d: %d columns", _frame_number(frame), len(tables[-1]))
+        release_memory()
     return pd.concat(tables, ignore_index=True) if n_frames > 1 else tables[0]
 
 
