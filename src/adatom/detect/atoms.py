@@ -79,7 +79,7 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         found = []
         for part in split_image(image):
             found.append(_find_in_part(part, size, model, config, contrast))
-            if is_cut(image):
+            if contrast is not None:
                 release_memory()
         columns = join_parts(found)
     frame = int(image.frame) if "frame" in image.coords else 0

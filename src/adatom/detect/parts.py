@@ -11,9 +11,7 @@ from scipy.spatial import cKDTree
 LARGEST_PART = 1366  # pixels of the core of a part along an axis; the fit holds 0.3 kB a pixel
 LARGEST_WHOLE = 2048  # pixels along an axis of an image that is not cut
 OVERLAP = 30.0  # Å that a part sees beyond its core: what background and contrast are leveled over
-SEAM = (
-    0.2  # Å beyond its core within which a part keeps atoms, for a neighbor that places them there
-)
+SEAM = 0.2  # Å beyond its core within which a part keeps atoms that a neighbor may place there
 SAME = 0.5  # Å within which two parts mean the same atom
 
 

@@ -185,12 +185,10 @@ def _check_header(
         message = f"{said}; no lattice was seen."
         return _keep(image, None, material, message=message, warnings=(note,))
     compared = material or _match(lattice, given, config.match_range)
-    sizes = _sizes_with_errors(lattice, compared)[1] if compared else np.full(2, np.inf)
-    # No scan is as distorted as another lattice that is taken for one of these.
-    is_other = np.abs(sizes / given - 1).max() > config.match_range
-    if compared is None or (material is None and is_other):
+    if compared is None:
         note = f"{_name(image)}: the lattice at this pixel size fits no material of the table"
         return _keep(image, None, None, message=f"{said}; no material fits it.", warnings=(note,))
+    _, sizes, _ = _sizes_with_errors(lattice, compared)
     percent = " and ".join(f"{100 * part:+.1f} %" for part in sizes / given - 1)
     message = f"{said}; the lattice of {compared.name} gives {_say(sizes)} ({percent})."
     if np.abs(given / sizes - 1).max() <= config.largest_misfit:
@@ -206,11 +204,14 @@ def _check_header(
 
 
 def _match(lattice: Lattice, given: np.ndarray, match_range: float) -> Material | None:
-    """Material of the table whose lattice constant is nearest to that of the image."""
+    """Material of the table whose lattice is nearest to that of the image, along both axes."""
     cell = lattice.vectors * given
     measured = np.sqrt(abs(float(np.linalg.det(cell))) / np.sqrt(0.75))
     best = min(MATERIALS.values(), key=lambda known: abs(known.lattice / measured - 1))
-    return best if abs(best.lattice / measured - 1) <= match_range else None
+    # No scan is as distorted as another lattice that is taken for a stretched one of these.
+    _, sizes, _ = _sizes_with_errors(lattice, best)
+    misfits = [best.lattice / measured - 1, *(sizes / given - 1)]
+    return best if np.abs(misfits).max() <= match_range else None
 
 
 def _keep(
