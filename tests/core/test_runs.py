@@ -2,14 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ase.io
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from adatom.core.errors import FileError
-from adatom.core.materials import get_material
 from adatom.core.runs import (
     RunRecord,
     find_checksum,
@@ -17,10 +13,7 @@ from adatom.core.runs import (
     open_run,
     read_record,
     write_record,
-    write_structure,
-    write_table,
 )
-from adatom.core.tables import make_atoms
 
 
 def make_record(**changes):
@@ -31,14 +24,6 @@ def make_record(**changes):
         warnings=(),
         timings={"find": np.float32(0.5)},
     )
-
-
-def make_table(labels=("M", "X2", "X1", "dopant")):
-    n = len(labels)
-    columns = {name: np.arange(n) / 7 for name in ("x", "y", "score", "intensity", "score_none")}
-    columns |= {name: np.full(n, 0.01) for name in ("x_err", "y_err", "intensity_err")}
-    columns |= {f"score_{label}": np.zeros(n) for label in set(labels)}
-    return make_atoms(columns | {"label": np.array(labels, dtype=object)}, sorted(set(labels)))
 
 
 def test_folder_appears_only_when_whole(tmp_path):
@@ -104,27 +89,6 @@ def test_other_things_are_not_replaced(tmp_path):
     with pytest.raises(FileError, match="must end in"), open_run(tmp_path / "results"):
         pass
     assert (tmp_path / "a.adatom" / "thesis.txt").read_text() == "years of work"
-
-
-def test_tables_carry_units(tmp_path):
-    atoms = make_table()
-    write_table(atoms, tmp_path, "atoms")
-    schema = pq.read_schema(tmp_path / "atoms.parquet")
-    assert schema.field("x_err").metadata == {b"units": b"angstrom"}
-    assert schema.field("score").metadata is None
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "atoms.parquet"), atoms)
-    text = pd.read_csv(tmp_path / "atoms.csv")
-    assert list(text.columns[:5]) == ["frame", "atom", "x (angstrom)", "y (angstrom)", "label"]
-    np.testing.assert_allclose(text["x (angstrom)"], atoms["x"], rtol=1e-5)
-
-
-def test_structure_has_two_chalcogens_per_x2(tmp_path):
-    write_structure(make_table(), tmp_path, get_material("MoS2"))
-    structure = ase.io.read(tmp_path / "structure.extxyz")
-    assert structure.get_chemical_symbols() == ["Mo", "S", "S", "S", "X"]
-    np.testing.assert_allclose(structure.positions[:, 2], [0, 1.565, -1.565, 1.565, 0])
-    np.testing.assert_allclose(structure.positions[:, 0], np.array([0, 1, 1, 2, 3]) / 7, atol=1e-6)
-    assert list(structure.arrays["atom"]) == [0, 1, 1, 2, 3]
 
 
 def test_checksum_of_file_and_folder(tmp_path):

@@ -6,7 +6,7 @@ import xarray as xr
 
 from adatom.detect import parts
 from adatom.detect.atoms import find_atoms
-from adatom.detect.parts import join_parts, split_image
+from adatom.detect.parts import Seams, split_image
 from adatom.metrics.detection import match_points
 from adatom.networks.model import load_model
 from adatom.simulate.example import simulate_example
@@ -34,11 +34,16 @@ def test_parts_cover_the_image_and_their_cores_meet():
 
 
 def test_an_atom_on_a_seam_is_kept_once():
-    first = {"x": np.array([1.0, 5.0]), "y": np.array([1.0, 1.0]), "label": np.array(["M", "X2"])}
-    second = {"x": np.array([5.1, 9.0]), "y": np.array([1.0, 1.0]), "label": np.array(["X2", "M"])}
-    joined = join_parts([first, second])
-    np.testing.assert_array_equal(joined["x"], [1, 5, 9])
-    np.testing.assert_array_equal(joined["label"], ["M", "X2", "M"])
+    places = {"y": 0.1 * np.arange(5), "x": 0.1 * np.arange(4000)}
+    image = xr.DataArray(np.zeros((5, 4000), np.int8), dims=("y", "x"), coords=places)
+    left, middle, _ = split_image(image)
+    seam = left.high[1]
+    seams = Seams()
+    first = {"x": np.array([1.0, seam + 0.1]), "y": np.zeros(2), "label": np.array(["M", "X2"])}
+    again = {"x": np.array([seam - 0.1, seam + 1]), "y": np.zeros(2)}
+    np.testing.assert_array_equal(seams.drop_repeated(left, first)["label"], ["M", "X2"])
+    new = seams.drop_repeated(middle, again | {"label": np.array(["X2", "M"])})
+    np.testing.assert_array_equal(new["label"], ["M"])
 
 
 @pytest.mark.parametrize("is_half_empty", [False, True])

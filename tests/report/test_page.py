@@ -4,10 +4,11 @@ import pytest
 
 from adatom.core.errors import FileError
 from adatom.core.materials import get_material
-from adatom.core.runs import RunRecord, open_run, write_record, write_table
+from adatom.core.runs import RunRecord, open_run, write_record
+from adatom.core.table_files import TableWriter
 from adatom.report.figures import write_figures
 from adatom.report.page import write_report
-from adatom.report.summary import summarize_atoms
+from adatom.report.summary import find_neighbor_distances, summarize_atoms
 
 LABELS = ("M", "X2", "X1", "dopant")
 CARD = {
@@ -37,8 +38,10 @@ def write_run(place, image, atoms, **changes):
         "neighbor_distance": 1.824,
     }
     with open_run(place) as folder:
-        write_table(atoms, folder, "atoms")
-        view = write_figures(image, atoms, get_material("MoS2"), folder)
+        with TableWriter(folder, "atoms") as writer:
+            writer.append(atoms)
+        distances = find_neighbor_distances([atoms])
+        view = write_figures(image, distances, get_material("MoS2"), folder)
         values = {
             "task": "analyze",
             "started": "2026-01-02T03:04:05+00:00",
@@ -50,7 +53,7 @@ def write_run(place, image, atoms, **changes):
             "image": {"shape": (140, 140), "frames": 1, "frame": 0, "view": view}
             | {"modality": "HAADF", "energy_eV": 60e3},
             "calibration": calibration,
-            "summary": summarize_atoms(atoms, LABELS, 784.0),
+            "summary": summarize_atoms([atoms], LABELS, 784.0, distances),
             "warnings": (),
             "timings": {"read": 0.1},
         }

@@ -17,7 +17,7 @@ def test_wilson_is_that_of_scipy(successes, total):
 
 def test_counts_densities_and_fractions(sheet):
     _, atoms = sheet
-    summary = summarize_atoms(atoms, LABELS, area=28.0**2)
+    summary = summarize_atoms([atoms[:9], atoms[9:]], LABELS, 28.0**2, np.array([1.8, 2.0]))
     rows = {row["label"]: row for row in summary["labels"]}
     n = atoms["label"].value_counts()
     assert [rows[name]["count"] for name in LABELS] == [n["M"], n["X2"], n["X1"], 0]
@@ -28,6 +28,7 @@ def test_counts_densities_and_fractions(sheet):
     assert rows["M"]["error"] == pytest.approx(5.0)
     part = f"{n['X1']} X1 ({100 * rows['X1']['fraction']:.1f} % of the X sites), 0 dopants."
     assert summary["sentence"].endswith(part)
+    assert summary["neighbor_distance"]["median"] == pytest.approx(1.9)
 
 
 def test_neighbor_distances_are_unbiased_by_noise(sheet):
@@ -35,13 +36,14 @@ def test_neighbor_distances_are_unbiased_by_noise(sheet):
     noise = np.random.default_rng(0).normal(0, 0.05, (len(atoms), 2))
     moved = atoms.assign(x=atoms["x"] + noise[:, 0], y=atoms["y"] + noise[:, 1])
     two = pd.concat([moved, moved.assign(frame=1)])
-    distances = find_neighbor_distances(two)
+    distances = find_neighbor_distances([two])
     assert np.median(distances) == pytest.approx(3.16 / 3**0.5, abs=0.02)
-    assert len(distances) == 2 * len(find_neighbor_distances(atoms))
+    assert len(find_neighbor_distances([moved, moved])) == len(distances)
+    assert len(distances) == 2 * len(find_neighbor_distances([atoms]))
 
 
 def test_nothing_found(sheet):
-    summary = summarize_atoms(sheet[1].iloc[:0], LABELS, area=100.0)
+    summary = summarize_atoms([sheet[1].iloc[:0]], LABELS, 100.0, np.empty(0))
     assert summary["sentence"] == "No columns were found."
     assert np.isnan(summary["labels"][0]["fraction"])
     assert summary["neighbor_distance"]["median"] is None
@@ -49,4 +51,4 @@ def test_nothing_found(sheet):
 
 def test_other_tables_are_refused():
     with pytest.raises(ImageError, match="frame, atom, label"):
-        summarize_atoms(pd.DataFrame({"x": [], "y": []}), LABELS, area=1.0)
+        summarize_atoms([pd.DataFrame({"x": [], "y": []})], LABELS, 1.0, np.empty(0))

@@ -22,9 +22,9 @@ def truth(monkeypatch, sheet, fake_model):
     def find_atoms(frame, model, config):
         seen.append(config)
         assert frame.dims == ("y", "x")
-        return atoms if frame.max() > 0 else atoms.iloc[:0]
+        yield atoms if frame.max() > 0 else atoms.iloc[:0]
 
-    monkeypatch.setattr(adatom.detect.atoms, "find_atoms", find_atoms)
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
     monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
     return image, atoms, seen
 

@@ -22,7 +22,8 @@ def test_demo_scores_against_the_truth(truth, fake_model, monkeypatch, tmp_path)
     columns |= dict.fromkeys(("score", "score_none"), 0 * columns["x"] + 0.25)
     columns |= {f"score_{label}": columns["score"] for label in fake_model.card.labels}
     atoms = make_atoms(columns, fake_model.card.labels)
-    monkeypatch.setattr(adatom.detect.atoms, "find_atoms", lambda frame, model, config: atoms)
+    find = lambda frame, model, config: iter([atoms])  # noqa: E731
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find)
     monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
     text = run_demo(tmp_path)
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line[:2] == "  "}

@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from adatom.core.errors import FileError
-from adatom.core.materials import Material
-from adatom.core.tables import UNITS
 
 SUFFIX = ".adatom"
 RECORD_NAME = "run.json"
@@ -275,79 +272,3 @@ def plain_values(value: Any) -> Any:
     if isinstance(value, str | int | bool) or value is None:
         return value
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-
-
-def write_table(
-    table: pd.DataFrame, folder: Path, name: str, *, units: Mapping[str, str] = UNITS
-) -> None:
-    """Write a table twice: Parquet for programs, CSV for people.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-    folder : Path
-        The run folder.
-    name : str
-        File name without its ending.
-    units : mapping
-        Unit of each column that has one: in the column's metadata of the Parquet file, and in the
-        header of the CSV file, as in `x (angstrom)`.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    fields = [
-        item.with_metadata({"units": units[item.name]}) if item.name in units else item
-        for item in arrow.schema
-    ]
-    pq.write_table(
-        arrow.cast(pa.schema(fields, metadata=arrow.schema.metadata)), folder / f"{name}.parquet"
-    )
-    header = [f"{key} ({units[key]})" if key in units else key for key in table.columns]
-    table.to_csv(folder / f"{name}.csv", index=False, header=header, float_format="%.6g")
-
-
-def write_structure(atoms: pd.DataFrame, folder: Path, material: Material) -> None:
-    """Write `structure.extxyz`, one structure per frame, of columns whose elements are known.
-
-    An X2 column becomes two atoms half a thickness above and below the sheet, an X1 column one
-    above it: the image does not tell which side. A label that is an element stands for itself, any
-    other without an element is ASE's `X`. Nothing is written for an empty table.
-
-    Parameters
-    ----------
-    atoms : DataFrame
-        Atoms table. x and y stay as they are (y points down, as in the image).
-    folder : Path
-        The run folder.
-    material : Material
-        Elements of the labels and thickness (Å).
-    """
-    import ase.io
-
-    if atoms.empty:
-        return
-    structures = [_make_structure(frame, material) for _, frame in atoms.groupby("frame")]
-    ase.io.write(folder / "structure.extxyz", structures, format="extxyz")
-
-
-def _make_structure(atoms: pd.DataFrame, material: Material) -> Any:
-    import ase
-    from ase.data import atomic_numbers
-
-    elements, half = dict(material.elements), material.thickness / 2
-    heights = {"X2": (half, -half), "X1": (half,)}
-    z = [heights.get(label, (0.0,)) for label in atoms["label"]]
-    rows = atoms.loc[np.repeat(atoms.index, [len(column) for column in z])]
-    positions = np.column_stack([rows["x"], rows["y"], [height for part in z for height in part]])
-    symbols = [
-        elements.get(label, label if label in atomic_numbers else "X") for label in rows["label"]
-    ]
-    structure = ase.Atoms(symbols, positions=positions, pbc=False)
-    structure.info = {"frame": int(atoms["frame"].iloc[0]), "material": material.name}
-    structure.set_array("atom", rows["atom"].to_numpy())
-    structure.set_array("label", rows["label"].to_numpy(dtype=str))
-    structure.set_array("score", rows["score"].to_numpy())
-    return structure

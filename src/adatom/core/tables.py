@@ -42,7 +42,7 @@ def score_columns(labels: Sequence[str]) -> list[str]:
 
 
 def make_atoms(
-    columns: dict[str, np.ndarray], labels: Sequence[str], *, frame: int = 0
+    columns: dict[str, np.ndarray], labels: Sequence[str], *, frame: int = 0, first: int = 0
 ) -> pd.DataFrame:
     """Atoms table of one frame, in the order and types of the schema.
 
@@ -54,17 +54,19 @@ def make_atoms(
         Labels whose scores the table holds.
     frame : int
         Frame number of the file.
+    first : int
+        Number of the first atom.
 
     Returns
     -------
     DataFrame
         Columns `frame atom x y label score score_<label>… score_none x_err y_err intensity
-        intensity_err`, `atom` counting from 0.
+        intensity_err`, `atom` counting from `first`.
     """
     n_atoms = len(columns["x"])
     scores = dict.fromkeys(score_columns(labels), "float64")
     types = {**ATOM_COLUMNS, **scores, **ATOM_ERROR_COLUMNS}
-    filled = {"frame": np.full(n_atoms, frame), "atom": np.arange(n_atoms), **columns}
+    filled = {"frame": np.full(n_atoms, frame), "atom": first + np.arange(n_atoms), **columns}
     return pd.DataFrame({name: pd.Series(filled[name], dtype=kind) for name, kind in types.items()})
 
 

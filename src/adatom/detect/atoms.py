@@ -1,5 +1,7 @@
 """The whole step from an image to its atoms table."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -9,7 +11,7 @@ from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.core.memory import release_memory
 from adatom.core.tables import make_atoms, score_columns
-from adatom.detect.parts import Part, is_cut, join_parts, split_image
+from adatom.detect.parts import Part, Seams, is_cut, split_image
 from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
@@ -62,6 +64,25 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         If it is not one image, its values are not finite, or its pixels are outside the model's
         range.
     """
+    tables = list(find_atoms_by_part(image, model, config=config))
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def find_atoms_by_part(
+    image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT
+) -> Iterator[pd.DataFrame]:
+    """Find the atoms of an image, a large one part by part.
+
+    Parameters
+    ----------
+    image, model, config
+        As of `find_atoms`.
+
+    Yields
+    ------
+    DataFrame
+        Atoms table of one part after the other; `atom` counts on. At least one, perhaps empty.
+    """
     if image.dims != ("y", "x"):
         raise ImageError(
             f"image: must have dims (y, x) (got {image.dims}); take one frame at a time"
@@ -74,16 +95,16 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
             f"image: pixel size must be {low:g} to {high:g} Å for {card.name} "
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
-    with limit_blas():
-        contrast = _measure_whole(image, size, card) if is_cut(image) else None
-        found = []
-        for part in split_image(image):
-            found.append(_find_in_part(part, size, model, config, contrast))
-            if contrast is not None:
-                release_memory()
-        columns = join_parts(found)
     frame = int(image.frame) if "frame" in image.coords else 0
-    return make_atoms(columns, card.labels, frame=frame)
+    contrast = _measure_whole(image, size, card) if is_cut(image) else None
+    seams, n_found = Seams(), 0
+    for part in split_image(image):
+        with limit_blas():
+            columns = seams.drop_repeated(part, _find_in_part(part, size, model, config, contrast))
+        yield make_atoms(columns, card.labels, frame=frame, first=n_found)
+        n_found += len(columns["x"])
+        if contrast is not None:
+            release_memory()
 
 
 def _measure_whole(image: xr.DataArray, size: tuple[float, float], card: ModelCard) -> float:

@@ -1,6 +1,7 @@
 """Large images in parts, so that memory does not grow with them."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,10 +39,22 @@ class Part:
             inside &= (places >= low - SEAM) & (places < high + SEAM)
         return inside
 
+    def is_at_seam(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Whether each place of the core is so near to its edge that a neighbor may hold it too."""
+        near = np.zeros(len(y), bool)
+        for places, low, high in zip((y, x), self.low, self.high, strict=True):
+            near |= (places < low + SEAM + SAME) | (places >= high - SEAM - SAME)
+        return near
+
 
 def is_cut(image: xr.DataArray) -> bool:
     """Whether an image is so large that it is cut."""
     return max(image.shape) > LARGEST_WHOLE
+
+
+def count_parts(image: xr.DataArray) -> int:
+    """How many parts an image is cut into."""
+    return math.prod(len(list(_cut_axis(image[name].to_numpy()))) for name in ("y", "x"))
 
 
 def split_image(image: xr.DataArray) -> Iterator[Part]:
@@ -76,26 +89,34 @@ def _cut_axis(places: np.ndarray) -> Iterator[tuple[slice, float, float]]:
         yield slice(max(first - margin, 0), min(last + margin, n)), low, high
 
 
-def join_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Join the columns of the atoms tables of all parts; an atom on a seam is kept once.
+class Seams:
+    """Atoms at the seams of the parts: one that two parts found is kept once."""
 
-    Parameters
-    ----------
-    parts : list of dict
-        Columns of the atoms table by name, one dictionary per part; emptied, to hold them once.
+    def __init__(self) -> None:
+        self._kept = np.empty((0, 2))
 
-    Returns
-    -------
-    dict
-        Columns of all atoms.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    part_of = np.repeat(np.arange(len(parts)), [len(part["x"]) for part in parts])
-    joined = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
-    points = np.column_stack([joined["y"], joined["x"]])
-    pairs = cKDTree(points).query_pairs(SAME, output_type="ndarray")
-    twice = pairs[part_of[pairs[:, 0]] != part_of[pairs[:, 1]]]
-    kept = np.ones(len(points), bool)
-    kept[twice.max(axis=1)] = False
-    return {name: joined.pop(name)[kept] for name in list(joined)}
+    def drop_repeated(self, part: Part, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Leave out the atoms that an earlier part holds already.
+
+        Parameters
+        ----------
+        part : Part
+            The part.
+        columns : dict of (N,) array
+            Columns of its atoms table by name.
+
+        Returns
+        -------
+        dict of array
+            The same columns of the atoms that are new.
+        """
+        points = np.column_stack([columns["y"], columns["x"]])
+        at_seam = np.flatnonzero(part.is_at_seam(*points.T))
+        if len(at_seam) and len(self._kept):
+            distance, _ = cKDTree(self._kept).query(points[at_seam])
+            repeated = at_seam[distance < SAME]
+            at_seam = at_seam[distance >= SAME]
+        else:
+            repeated = at_seam[:0]
+        self._kept = np.concatenate([self._kept, points[at_seam]])
+        return {name: np.delete(values, repeated) for name, values in columns.items()}

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import xarray as xr
 
 from adatom.core.materials import Material
+from adatom.core.table_files import read_columns
 from adatom.plots.atoms import draw_atoms
 from adatom.plots.calibration import draw_calibration
 from adatom.plots.histograms import (
@@ -16,11 +17,10 @@ from adatom.plots.histograms import (
     draw_scores,
 )
 from adatom.plots.style import write_figure, write_image_png
-from adatom.report.summary import find_neighbor_distances
 
 
 def write_figures(
-    image: xr.DataArray, atoms: pd.DataFrame, material: Material | None, folder: Path
+    image: xr.DataArray, distances: np.ndarray, material: Material | None, folder: Path
 ) -> dict[str, float]:
     """Draw the figures of a run into its `figures` folder.
 
@@ -29,12 +29,12 @@ def write_figures(
     image : DataArray
         The frame that is shown, dims y, x with coordinates in Å; its number is the coordinate
         `frame`, 0 if it has none.
-    atoms : DataFrame
-        Atoms table of all frames.
+    distances : (N,) array, Å
+        What `find_neighbor_distances` gives.
     material : Material or None
         What the lattice is compared with.
     folder : Path
-        The run folder.
+        The run folder, with the atoms table in it.
 
     Returns
     -------
@@ -42,20 +42,22 @@ def write_figures(
         Where `figures/image.png` lies in the coordinates of the atoms: `left`, `top`, `width` and
         `height`, all in Å.
     """
-    figures = folder / "figures"
-    shown = atoms[atoms["frame"] == int(image.coords.get("frame", 0))]
+    figures, table = folder / "figures", folder / "atoms.parquet"
+    number = int(image.coords.get("frame", 0))
+    shown = read_columns(table, ("x", "y", "label"), frame=number)
     write_figure(draw_atoms(image, shown), figures / "atoms.png", dots_per_inch=250)
-    distances = find_neighbor_distances(atoms)
+    intensities = read_columns(table, ("label", "intensity"))
     drawn = {
-        "scores": draw_scores(atoms),
-        "intensities": draw_intensities(atoms, units=str(image.attrs.get("units", ""))),
-        "errors": draw_errors(atoms),
+        "scores": draw_scores(read_columns(table, ("label", "score"))),
+        "intensities": draw_intensities(intensities, units=str(image.attrs.get("units", ""))),
+        "errors": draw_errors(read_columns(table, ("x_err", "y_err"))),
         "neighbors": draw_neighbor_distances(
             distances, expected=material.neighbor_distance if material else None
         ),
     }
-    if atoms["frame"].nunique() > 1:
-        drawn["counts"] = draw_counts(atoms)
+    by_frame = read_columns(table, ("frame", "label"))
+    if by_frame["frame"].nunique() > 1:
+        drawn["counts"] = draw_counts(by_frame)
     for name, ax in drawn.items():
         write_figure(ax, figures / f"{name}.svg")
     write_figure(draw_calibration(image, material=material), figures / "calibration.png")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from adatom.core.errors import FileError
 from adatom.core.runs import read_record
+from adatom.core.table_files import read_columns
 from adatom.plots.atoms import MOST_CIRCLES, RARE, choose_circled
 from adatom.plots.style import format_length, label_colors, round_length
 
@@ -44,8 +45,9 @@ def write_report(folder: str | Path) -> Path:
     folder = Path(folder)
     record = read_record(folder)
     try:
-        atoms = pd.read_parquet(folder / "atoms.parquet")
-        page = _render(record, atoms, _embed_figures(folder / "figures"))
+        columns = ("x", "y", "label", "atom", "score")
+        shown = read_columns(folder / "atoms.parquet", columns, frame=record["image"]["frame"])
+        page = _render(record, shown, _embed_figures(folder / "figures"))
     except OSError as error:
         raise FileError(f"{folder}: cannot be read ({error})") from error
     path = folder / "report.html"
@@ -88,12 +90,11 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
     """Circles over the image, in Å from its upper left corner."""
     view = record["image"]["view"]
     left, top = view["left"], view["top"]
-    frame = atoms[atoms["frame"] == record["image"]["frame"]]
     labels = [row["label"] for row in record["summary"]["labels"]]
     colors = label_colors(labels)
     layers = []
     for label in labels:
-        rows = choose_circled(frame, label)
+        rows = choose_circled(atoms, label)
         circles = [
             {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
             for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
@@ -108,7 +109,7 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
                 "stroke": 0.22 if is_rare else 0.12,
             }
         )
-    is_crowded = len(frame) > MOST_CIRCLES
+    is_crowded = len(atoms) > MOST_CIRCLES
     bar = round_length(view["width"] / 5)
     return {**view, "layers": layers, "bar": bar, "is_crowded": is_crowded}
 

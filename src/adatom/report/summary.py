@@ -1,6 +1,7 @@
 """What an atoms table says in a few numbers: counts, densities, fractions, errors."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,36 @@ class LabelSummary:
     error: float
 
 
-def summarize_atoms(atoms: pd.DataFrame, labels: tuple[str, ...], area: float) -> dict[str, Any]:
+@dataclass
+class _Tally:
+    """What is summed up of one label, part by part."""
+
+    count: int = 0
+    score: float = 0.0
+    errors: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, columns: pd.DataFrame) -> None:
+        self.count += len(columns)
+        self.score += float(columns["score"].sum())
+        if "x_err" in columns:
+            self.errors.append(columns[["x_err", "y_err"]].to_numpy(np.float32).ravel())
+
+
+def summarize_atoms(
+    parts: Iterable[pd.DataFrame], labels: tuple[str, ...], area: float, distances: np.ndarray
+) -> dict[str, Any]:
     """Count an atoms table by label.
 
     Parameters
     ----------
-    atoms : DataFrame
-        Atoms table of one or several frames.
+    parts : iterable of DataFrame
+        Parts of the atoms table of one or several frames; only one is held at a time.
     labels : tuple of str
         Labels of the model, also those that were not found.
     area : float, Å²
         Imaged area, summed over the frames.
+    distances : (N,) array, Å
+        What `find_neighbor_distances` gives.
 
     Returns
     -------
@@ -66,13 +86,16 @@ def summarize_atoms(atoms: pd.DataFrame, labels: tuple[str, ...], area: float) -
         `sentence`; `n_atoms`; `labels`, a list of what `LabelSummary` holds;
         `neighbor_distance`: median, standard deviation (Å) and number of the first shell's pairs.
     """
-    check_atoms(atoms)
-    counts = {label: int((atoms["label"] == label).sum()) for label in labels}
-    rows = [_summarize_label(label, atoms, counts, area) for label in labels]
-    distances = find_neighbor_distances(atoms)
+    tallies = {label: _Tally() for label in labels}
+    for part in parts:
+        check_atoms(part)
+        for label, tally in tallies.items():
+            tally.add(part[part["label"] == label])
+    rows = [_summarize_label(label, tallies, area) for label in labels]
+    n_atoms = sum(tally.count for tally in tallies.values())
     return {
-        "sentence": _make_sentence(rows, len(atoms)),
-        "n_atoms": len(atoms),
+        "sentence": _make_sentence(rows, n_atoms),
+        "n_atoms": n_atoms,
         "labels": [asdict(row) for row in rows],
         "neighbor_distance": {
             "median": float(np.median(distances)) if len(distances) else None,
@@ -82,24 +105,23 @@ def summarize_atoms(atoms: pd.DataFrame, labels: tuple[str, ...], area: float) -
     }
 
 
-def _summarize_label(
-    label: str, atoms: pd.DataFrame, counts: dict[str, int], area: float
-) -> LabelSummary:
-    mine = atoms[atoms["label"] == label]
-    shared = [name for name in SITES.get(label, ()) if name in counts]
-    total = sum(counts[name] for name in shared) if len(shared) > 1 else len(atoms)
-    low, high = find_wilson_interval(len(mine), total)
-    has_errors = len(mine) > 0 and "x_err" in mine
+def _summarize_label(label: str, tallies: dict[str, _Tally], area: float) -> LabelSummary:
+    mine = tallies[label]
+    shared = [name for name in SITES.get(label, ()) if name in tallies]
+    is_shared = len(shared) > 1
+    total = sum(tallies[name].count for name in (shared if is_shared else tallies))
+    low, high = find_wilson_interval(mine.count, total)
+    has_errors = mine.count > 0 and len(mine.errors) > 0
     return LabelSummary(
         label=label,
-        count=len(mine),
-        density=100 * len(mine) / area,
-        fraction=len(mine) / total if total else float("nan"),
+        count=mine.count,
+        density=100 * mine.count / area,
+        fraction=mine.count / total if total else float("nan"),
         low=low,
         high=high,
-        of="X sites" if len(shared) > 1 else "columns",
-        score=float(mine["score"].mean()) if len(mine) else float("nan"),
-        error=100 * float(np.nanmedian(mine[["x_err", "y_err"]])) if has_errors else float("nan"),
+        of="X sites" if is_shared else "columns",
+        score=mine.score / mine.count if mine.count else float("nan"),
+        error=100 * float(np.nanmedian(np.concatenate(mine.errors))) if has_errors else np.nan,
     )
 
 
@@ -152,7 +174,7 @@ def find_wilson_interval(successes: int, total: int) -> tuple[float, float]:
     return max(float(center - half), 0.0), min(float(center + half), 1.0)
 
 
-def find_neighbor_distances(atoms: pd.DataFrame) -> np.ndarray:
+def find_neighbor_distances(parts: Iterable[pd.DataFrame]) -> np.ndarray:
     """Distances of all pairs in the first shell of neighbors, whatever the labels.
 
     The first shell ends at 1.37 times the median distance of nearest neighbors, and all of its
@@ -160,21 +182,24 @@ def find_neighbor_distances(atoms: pd.DataFrame) -> np.ndarray:
 
     Parameters
     ----------
-    atoms : DataFrame
-        Atoms table of one or several frames.
+    parts : iterable of DataFrame
+        Parts of the atoms table of one or several frames; only one is held at a time, and pairs
+        across two parts of a large image are left out.
 
     Returns
     -------
-    (N,) array, Å
+    (N,) float32 array, Å
         One distance per pair.
     """
-    found = []
-    for _, frame in atoms.groupby("frame"):
-        places = frame[["x", "y"]].to_numpy()
-        if len(places) < 2:
-            continue
-        tree = cKDTree(places)
-        nearest = float(np.median(np.asarray(tree.query(places, k=2)[0])[:, 1]))
-        pairs = tree.query_pairs(SHELL * nearest, output_type="ndarray")
-        found.append(np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1))
-    return np.concatenate(found) if found else np.empty(0)
+    found = [np.empty(0, np.float32)]
+    for part in parts:
+        for _, frame in part.groupby("frame"):
+            places = frame[["x", "y"]].to_numpy()
+            if len(places) < 2:
+                continue
+            tree = cKDTree(places)
+            nearest = float(np.median(np.asarray(tree.query(places, k=2)[0])[:, 1]))
+            pairs = tree.query_pairs(SHELL * nearest, output_type="ndarray")
+            apart = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)
+            found.append(apart.astype(np.float32))
+    return np.concatenate(found)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,9 @@ from adatom.core.runs import (
     find_checksum,
     open_run,
     write_record,
-    write_structure,
-    write_table,
 )
-from adatom.core.tables import UNITS
+from adatom.core.tables import ATOM_COLUMNS, UNITS
+from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from adatom.networks.model import Model, ModelCard
 
 logger = logging.getLogger("adatom")
-LARGEST_MISFIT = 0.03
 N_STEPS = 5
+TABLE = "atoms.parquet"
 
 
 class AnalyzeConfig(Config):
@@ -74,8 +74,6 @@ class RunResult:
     ----------
     folder : Path
         The run folder, with `report.html` in it.
-    atoms : DataFrame
-        Atoms table of all frames.
     calibration : Calibration
         Pixel size and how it was found.
     summary : dict
@@ -85,10 +83,16 @@ class RunResult:
     """
 
     folder: Path
-    atoms: "pd.DataFrame"
     calibration: "Calibration"
     summary: dict[str, Any]
     warnings: tuple[str, ...]
+
+    @cached_property
+    def atoms(self) -> "pd.DataFrame":
+        """Atoms table of all frames, read from the run folder when it is first asked for."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / TABLE)
 
 
 def analyze_image(
@@ -127,7 +131,6 @@ def analyze_image(
     from adatom.images.read import read_image
     from adatom.networks.model import load_model
     from adatom.report.page import write_report
-    from adatom.report.summary import summarize_atoms
 
     path, started = Path(path), datetime.now().astimezone().isoformat(timespec="seconds")
     material = get_material(config.material) if config.material else None
@@ -145,12 +148,11 @@ def analyze_image(
             logger.info("%s: %s", name, choice)
             model = load_model(name)
         with step("find atoms"):
-            atoms = _find_in_frames(calibration.image, model, config, report)
-        summary = summarize_atoms(atoms, model.card.labels, _find_area(calibration.image))
-        notes = _collect_notes(path, image, calibration, caught) + _doubt(summary, calibration)
-        notes += _doubt_kind(calibration, model.card, atoms)
+            _find_in_frames(calibration.image, model, config, folder, report)
         with step("write"):
-            view = _write_results(atoms, calibration, material, folder)
+            summary, view = _write_results(calibration, model.card, material, folder)
+        notes = collect_notes(path, image, calibration, caught) + doubt_result(summary, calibration)
+        notes += doubt_kind(calibration, model.card, folder / TABLE)
         record = RunRecord(
             task="analyze",
             started=started,
@@ -167,7 +169,7 @@ def analyze_image(
         )
         write_record(record, folder)
         write_report(folder)
-    return RunResult(place, atoms, calibration, summary, notes)
+    return RunResult(place, calibration, summary, notes)
 
 
 def choose_folders(
@@ -245,23 +247,30 @@ def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
 
 
 def _find_in_frames(
-    image: "xr.DataArray", model: "Model", config: AnalyzeConfig, report: Report
-) -> "pd.DataFrame":
-    import pandas as pd
-
-    from adatom.detect.atoms import FindConfig, find_atoms
+    image: "xr.DataArray", model: "Model", config: AnalyzeConfig, folder: Path, report: Report
+) -> None:
+    """Write the atoms table, frame by frame and part by part."""
+    from adatom.core.table_files import TableWriter
+    from adatom.detect.atoms import FindConfig, find_atoms_by_part
+    from adatom.detect.parts import count_parts
     from adatom.detect.refine import RefineConfig
 
     finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
-    tables, n_frames = [], image.sizes.get("frame", 1)
-    for index, frame in enumerate(_take_frames(image)):
-        if n_frames > 1:
-            report(index, n_frames, f"find atoms in frame {index + 1}")
-        found = find_atoms(frame, model, config=finding)
-        tables.append(found.assign(frame=_frame_number(frame)))
-        logger.info("frame %d: %d columns", _frame_number(frame), len(tables[-1]))
-        release_memory()
-    return pd.concat(tables, ignore_index=True) if n_frames > 1 else tables[0]
+    units = image.attrs.get("units")
+    named = dict.fromkeys(("intensity", "intensity_err"), str(units)) if units else {}
+    n_frames = image.sizes.get("frame", 1)
+    n_parts = count_parts(image.isel(frame=0) if "frame" in image.dims else image)
+    done, unit = 0, "part" if n_parts > 1 else "frame"
+    with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
+        for frame in _take_frames(image):
+            number, n_found = _frame_number(frame), 0
+            for found in find_atoms_by_part(frame, model, config=finding):
+                writer.append(found.assign(frame=number))
+                done, n_found = done + 1, n_found + len(found)
+                if n_frames * n_parts > 1:
+                    report(done, n_frames * n_parts, f"find atoms: {done} {unit}s")
+            logger.info("frame %d: %d columns", number, n_found)
+            release_memory()
 
 
 def _frame_number(frame: "xr.DataArray") -> int:
@@ -274,59 +283,6 @@ def _find_area(image: "xr.DataArray") -> float:
     for name in ("y", "x"):
         area *= float(image[name][-1] - image[name][0]) / (image.sizes[name] - 1)
     return abs(area)
-
-
-def _collect_notes(
-    path: Path,
-    image: "xr.DataArray",
-    calibration: "Calibration",
-    caught: list[warnings.WarningMessage],
-) -> tuple[str, ...]:
-    """What reading, calibration and Python warned of; what is for programmers is only logged."""
-    for warning in caught:
-        logger.info("%s: %s", warning.category.__name__, warning.message)
-    notes = [*calibration.warnings, *([image.attrs["note"]] if "note" in image.attrs else [])]
-    notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
-    return tuple(dict.fromkeys(note.removeprefix(f"{path}: ") for note in notes))
-
-
-def _doubt(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ...]:
-    """What speaks against a result by itself."""
-    if summary["n_atoms"] == 0:
-        return ("No columns were found: is the image of the kind that the model knows?",)
-    median = summary["neighbor_distance"]["median"]
-    material = calibration.material
-    if material is None or median is None or calibration.warnings:
-        return ()
-    misfit = median / material.neighbor_distance - 1
-    if abs(misfit) <= LARGEST_MISFIT:
-        return ()
-    return (
-        f"Neighboring columns are {median:.3f} Å apart, {misfit:+.1%} off the "
-        f"{material.neighbor_distance:.3f} Å of {material.name}: pixel size, material or "
-        "positions are wrong.",
-    )
-
-
-def _doubt_kind(
-    calibration: "Calibration", card: "ModelCard", atoms: "pd.DataFrame"
-) -> tuple[str, ...]:
-    """Whether the image is of another kind than those that the model learned from."""
-    notes = []
-    modality = str(calibration.image.attrs.get("modality", "HAADF"))
-    if modality != "HAADF":
-        notes.append(f"The file says {modality}; {card.name} knows HAADF images only.")
-    material = calibration.material
-    if material is not None and card.materials and material.name not in card.materials:
-        known = ", ".join(card.materials)
-        notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
-    signal = float((atoms["intensity"] / atoms["intensity_err"]).median())
-    if card.signal_range is not None and signal < card.signal_range[0]:
-        notes.append(
-            f"The image is noisier than those that {card.name} was trained on: its columns have a "
-            f"signal to noise of {signal:.2g} (trained from {card.signal_range[0]:.2g})."
-        )
-    return tuple(notes)
 
 
 def _choose_model(
@@ -350,19 +306,24 @@ def _choose_model(
 
 
 def _write_results(
-    atoms: "pd.DataFrame", calibration: "Calibration", material: Material | None, folder: Path
-) -> dict[str, float]:
-    """Write tables, structure and figures; return where the image lies."""
+    calibration: "Calibration", card: "ModelCard", material: Material | None, folder: Path
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Write structure and figures; return the summary, and where the image lies."""
+    from adatom.core.table_files import TableParts
     from adatom.images.resample import shrink_image
     from adatom.report.figures import write_figures
+    from adatom.report.summary import find_neighbor_distances, summarize_atoms
+    from adatom.structures.write import write_structure
 
-    units = calibration.image.attrs.get("units")
-    named = dict.fromkeys(("intensity", "intensity_err"), str(units)) if units else {}
-    write_table(atoms, folder, "atoms", units={**UNITS, **named})
+    image, table = calibration.image, folder / TABLE
+    distances = find_neighbor_distances(TableParts(table, ("frame", "x", "y")))
+    parts = TableParts(table, (*ATOM_COLUMNS, "x_err", "y_err"))
+    summary = summarize_atoms(parts, card.labels, _find_area(image), distances)
     if material is not None:
-        write_structure(atoms, folder, material)
-    shown = shrink_image(next(_take_frames(calibration.image)))
-    return write_figures(shown, atoms, calibration.material, folder)
+        columns = TableParts(table, tuple(ATOM_COLUMNS))
+        write_structure(columns, folder / "structure.extxyz", material)
+    shown = shrink_image(next(_take_frames(image)))
+    return summary, write_figures(shown, distances, calibration.material, folder)
 
 
 def _describe_input(path: Path, item: str | None) -> dict[str, Any]:

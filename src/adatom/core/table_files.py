@@ -1,0 +1,122 @@
+"""Tables on disk, written and read a part at a time, so that memory does not grow with them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from adatom.core.tables import UNITS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+
+class TableWriter:
+    """A table that grows, written twice: Parquet for programs, CSV for people.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    name : str
+        File name without its ending.
+    units : mapping
+        Unit of each column that has one: in the column's metadata of the Parquet file, and in the
+        header of the CSV file, as in `x (angstrom)`.
+    """
+
+    def __init__(self, folder: Path, name: str, *, units: Mapping[str, str] = UNITS) -> None:
+        self._path = folder / f"{name}.parquet"
+        self._csv = (folder / f"{name}.csv").open("w", encoding="utf-8", newline="")
+        self._units = units
+        self._parquet: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._csv.close()
+        if self._parquet is not None:
+            self._parquet.close()
+
+    def append(self, table: pd.DataFrame) -> None:
+        """Add rows; the columns must be those of the first call."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        is_first = self._parquet is None
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._path, self._add_units(rows.schema))
+        self._parquet.write_table(rows.cast(self._parquet.schema))
+        names = [
+            f"{key} ({self._units[key]})" if key in self._units else key
+            for key in map(str, table.columns)
+        ]
+        header = names if is_first else False
+        table.to_csv(self._csv, index=False, header=header, float_format="%.6g")
+
+    def _add_units(self, schema: "pa.Schema") -> "pa.Schema":
+        import pyarrow as pa
+
+        fields = [
+            item.with_metadata({"units": self._units[item.name]})
+            if item.name in self._units
+            else item
+            for item in schema
+        ]
+        return pa.schema(fields, metadata=schema.metadata)
+
+
+def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None) -> pd.DataFrame:
+    """Read some columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet file.
+    columns : sequence of str
+        Their names.
+    frame : int, optional
+        Only the rows of this frame.
+
+    Returns
+    -------
+    DataFrame
+        The columns in the order given.
+    """
+    filters = None if frame is None else [("frame", "==", frame)]
+    return pd.read_parquet(path, columns=list(columns), filters=filters)
+
+
+@dataclass(frozen=True)
+class TableParts:
+    """Some columns of a table on disk, read in the parts in which they were written.
+
+    Attributes
+    ----------
+    path : Path
+        Parquet file.
+    columns : tuple of str
+        Names of the columns.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Rows of one `TableWriter.append` after the other."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path) as file:
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number, columns=list(self.columns)).to_pandas()

@@ -1,0 +1,114 @@
+"""What a user should know before trusting a result."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from adatom.images.calibrate import Calibration
+    from adatom.networks.model import ModelCard
+
+logger = logging.getLogger("adatom")
+LARGEST_MISFIT = 0.03
+
+
+def collect_notes(
+    path: Path,
+    image: "xr.DataArray",
+    calibration: "Calibration",
+    caught: list[warnings.WarningMessage],
+) -> tuple[str, ...]:
+    """Collect what reading, calibration and Python warned of; the rest is only logged.
+
+    Parameters
+    ----------
+    path : Path
+        The input, whose name is left out of the notes.
+    image : DataArray
+        As read; its attribute `note` is one of them.
+    calibration : Calibration
+        With its warnings.
+    caught : list of WarningMessage
+        What Python caught meanwhile.
+
+    Returns
+    -------
+    tuple of str
+        Notes, each once.
+    """
+    for warning in caught:
+        logger.info("%s: %s", warning.category.__name__, warning.message)
+    notes = [*calibration.warnings, *([image.attrs["note"]] if "note" in image.attrs else [])]
+    notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return tuple(dict.fromkeys(note.removeprefix(f"{path}: ") for note in notes))
+
+
+def doubt_result(summary: dict[str, Any], calibration: "Calibration") -> tuple[str, ...]:
+    """Name what speaks against a result by itself.
+
+    Parameters
+    ----------
+    summary : dict
+        What `summarize_atoms` gives.
+    calibration : Calibration
+        Material and warnings.
+
+    Returns
+    -------
+    tuple of str
+        Nothing found, or neighbors at a wrong distance.
+    """
+    if summary["n_atoms"] == 0:
+        return ("No columns were found: is the image of the kind that the model knows?",)
+    median = summary["neighbor_distance"]["median"]
+    material = calibration.material
+    if material is None or median is None or calibration.warnings:
+        return ()
+    misfit = median / material.neighbor_distance - 1
+    if abs(misfit) <= LARGEST_MISFIT:
+        return ()
+    return (
+        f"Neighboring columns are {median:.3f} Å apart, {misfit:+.1%} off the "
+        f"{material.neighbor_distance:.3f} Å of {material.name}: pixel size, material or "
+        "positions are wrong.",
+    )
+
+
+def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tuple[str, ...]:
+    """Name what makes the image another kind than those that the model learned from.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        The image and its material.
+    card : ModelCard
+        What the model knows.
+    table : Path
+        The atoms table (Parquet).
+
+    Returns
+    -------
+    tuple of str
+        Another modality, material, or more noise than in the training.
+    """
+    from adatom.core.table_files import read_columns
+
+    notes = []
+    modality = str(calibration.image.attrs.get("modality", "HAADF"))
+    if modality != "HAADF":
+        notes.append(f"The file says {modality}; {card.name} knows HAADF images only.")
+    material = calibration.material
+    if material is not None and card.materials and material.name not in card.materials:
+        known = ", ".join(card.materials)
+        notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
+    columns = read_columns(table, ("intensity", "intensity_err"))
+    signal = float((columns["intensity"] / columns["intensity_err"]).median())
+    if card.signal_range is not None and signal < card.signal_range[0]:
+        notes.append(
+            f"The image is noisier than those that {card.name} was trained on: its columns have a "
+            f"signal to noise of {signal:.2g} (trained from {card.signal_range[0]:.2g})."
+        )
+    return tuple(notes)
