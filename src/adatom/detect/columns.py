@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from adatom.detect.kernels import add_patches, couple_nodes, couple_patches, sum_patches
+from adatom.detect.kernels import (
+    add_patches,
+    couple_nodes,
+    couple_patches,
+    square_patches,
+    sum_patches,
+)
 from adatom.detect.profile import PHASES, PatchTable
 from adatom.detect.threads import share_out
 
@@ -164,6 +170,19 @@ class PatchGrid:
 
         share_out(work, len(corners))
         return sums.astype(float)
+
+    def square(self, placement: Placement, weights: np.ndarray) -> np.ndarray:
+        """Fisher matrix of each column by itself, (N, 3, 3), weights (H, W)."""
+        padded = self.pad_image(weights)
+        corners, phases, basis = placement.corners, placement.phases, self.table.basis
+        out = np.empty((len(corners), 3, 3), np.float32)
+
+        def work(first: int, end: int) -> None:
+            part = slice(first, end)
+            square_patches(padded, corners[part], phases[part], basis, out[part])
+
+        share_out(work, len(corners))
+        return out.astype(float)
 
     def couple(self, placement: Placement, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Fisher matrix between the columns of each pair (M, 2), (M, 3, 3), weights (H, W)."""

@@ -52,10 +52,7 @@ def couple_columns(
     (N, 3, 3) array, (M, 3, 3) array
         Blocks and couplings.
     """
-    n = len(placement.corners)
-    own = np.repeat(np.arange(n)[:, None], 2, axis=1)
-    coupled = grid.couple(placement, np.concatenate([own, pairs]), weights)
-    return coupled[:n], coupled[n:]
+    return grid.square(placement, weights), grid.couple(placement, pairs, weights)
 
 
 def guard_blocks(blocks: np.ndarray, guard: float) -> np.ndarray:

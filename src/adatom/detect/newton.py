@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from adatom.detect.columns import Background, PatchGrid, Placement
-from adatom.detect.fisher import couple_columns, guard_blocks, guard_nodes
+from adatom.detect.fisher import guard_blocks, guard_nodes
 
 MOST_PRODUCTS = 30
 
@@ -43,8 +43,7 @@ class Newton:
     ) -> None:
         self.grid = grid
         self.background = background
-        none = np.empty((0, 2), np.intp)
-        self.blocks, _ = couple_columns(grid, placement, none, weights)
+        self.blocks = grid.square(placement, weights)
         self._added = guard_blocks(self.blocks, guard)[:, None]
         self._inverses = np.linalg.inv(self.blocks + self._added[:, :, None] * np.eye(3))
         nodes = background.fisher(weights)
