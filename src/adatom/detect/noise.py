@@ -8,6 +8,7 @@ from scipy import fft, ndimage, optimize, spatial
 from adatom.detect.fit import JointFit, Noise
 
 LEVELS = 12
+MOST_PIXELS = 200_000  # that tell the noise
 RINGS = 24
 SLOW_NOISE = 0.15
 LEAST_SCORE = 5.0
@@ -29,10 +30,11 @@ def fit_noise(fit: JointFit) -> Noise:
     Noise
         Constant, slope and darkest level, in the units of the values of the fit.
     """
-    used = fit.covered > 0
-    model = fit.model()[used]
-    squares = (fit.values[used] - model) ** 2
-    freedom = max(0.2, 1 - (3 * len(fit.positions) + fit.nodes.size) / max(1, used.sum()))
+    used = np.flatnonzero(fit.covered)
+    freedom = max(0.2, 1 - (3 * len(fit.positions) + fit.nodes.size) / max(1, len(used)))
+    used = used[:: max(1, len(used) // MOST_PIXELS)]
+    model = fit.model().ravel()[used]
+    squares = (fit.values.ravel()[used] - model) ** 2
     edges = np.quantile(model, np.linspace(0, 1, LEVELS + 1)[1:-1])
     level = np.searchsorted(edges, model)
     counts = np.bincount(level, minlength=LEVELS)

@@ -13,8 +13,8 @@ from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
-from adatom.detect.threads import limit_blas
-from adatom.detect.window import choose_window, lies_in
+from adatom.detect.threads import limit_blas, share_out
+from adatom.detect.tiles import choose_window, cut_tiles, lies_in
 
 FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with
 RIM = 1.5  # Å that a column may lie outside the image
@@ -63,8 +63,6 @@ class Refined:
         False where the fit was refused: the start position is kept, with a larger error.
     profile : Profile
         Shape of a column that was used.
-    noise : (float, float)
-        Variance of a pixel of the image: constant, and slope with its expected value.
     prior : float or None
         Width of the static displacements, Å; None if the prior was not used.
     """
@@ -76,7 +74,6 @@ class Refined:
     background: np.ndarray
     is_refined: np.ndarray
     profile: Profile
-    noise: tuple[float, float]
     prior: float | None
 
 
@@ -129,16 +126,27 @@ def refine_positions(
     unit = 1.0 if is_counts else float(binned.std()) or 1.0
     coarse = sizes * bins
     start = (positions - (bins - 1) / 2) / bins
+    pixels = (float(coarse[0]), float(coarse[1]))
+    scaled = binned / unit
     with limit_blas():
-        pixels = (float(coarse[0]), float(coarse[1]))
-        scaled = binned / unit
         if profile is None and (window := choose_window(scaled.shape, start, pixels)):
             inside = lies_in(start, window, scaled.shape)
             origin = np.array([part.start for part in window])
             part = _fit(scaled[window], start[inside] - origin, pixels, is_counts, None, config)
             profile = part.profile
-        fit = _fit(scaled, start, pixels, is_counts, profile, config)
-        return _collect(fit, len(positions), bins, is_counts, unit, config)
+        tiles, found = cut_tiles(scaled.shape, pixels), []
+
+        def work(first: int, end: int) -> None:
+            for tile in tiles[first:end]:
+                if len(seen := np.flatnonzero(lies_in(start, tile.crop, scaled.shape))):
+                    origin = np.array([part.start for part in tile.crop])
+                    local = (scaled[tile.crop], start[seen] - origin, pixels)
+                    part = _collect(_fit(*local, is_counts, profile, config), len(seen), config)
+                    mine = lies_in(start[seen], tile.core, scaled.shape)
+                    found.append(part.select(mine, seen[mine], origin))
+
+        share_out(work, len(tiles), fewest=1)
+    return _join(found, bins, 1.0 if is_counts else float(coarse.prod()), unit)
 
 
 def _check(
@@ -172,7 +180,6 @@ def _find_nothing() -> Refined:
         background=none,
         is_refined=np.zeros(0, bool),
         profile=profile,
-        noise=(0.0, 1.0),
         prior=None,
     )
 
@@ -221,15 +228,37 @@ def _fit_shape(fit: JointFit, is_counts: bool) -> None:
             fit.change_noise(fit_noise(fit))
 
 
-def _collect(  # noqa: PLR0917
-    fit: JointFit,
-    n_listed: int,
-    bins: np.ndarray,
-    is_counts: bool,
-    unit: float,
-    config: RefineConfig,
-) -> Refined:
-    """Errors, and everything in the pixels and the unit of the image as it came."""
+@dataclass(frozen=True)
+class _Part:
+    """Columns of a tile, in the pixels and the units of the fit; as of `Refined`."""
+
+    rows: np.ndarray
+    positions: np.ndarray
+    errors: np.ndarray
+    intensity: np.ndarray
+    intensity_err: np.ndarray
+    background: np.ndarray
+    is_refined: np.ndarray
+    profile: Profile
+    prior: float | None
+
+    def select(self, mine: np.ndarray, rows: np.ndarray, origin: np.ndarray) -> "_Part":
+        """The columns that are its own, with their rows and places in the whole."""
+        return _Part(
+            rows=rows,
+            positions=self.positions[mine] + origin,
+            errors=self.errors[mine],
+            intensity=self.intensity[mine],
+            intensity_err=self.intensity_err[mine],
+            background=self.background[mine],
+            is_refined=self.is_refined[mine],
+            profile=self.profile,
+            prior=self.prior,
+        )
+
+
+def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> _Part:
+    """Columns that were listed, with their errors and what their neighbors say."""
     covariance = fit.covariance() * fit_inflation(fit) ** 2
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
@@ -238,20 +267,39 @@ def _collect(  # noqa: PLR0917
     positions, errors, is_refined, prior = _use_prior(
         fit.positions[listed] * sizes, errors[listed] * sizes, fit.start[listed] * sizes, config
     )
-    area = 1.0 if is_counts else float(sizes.prod())
-    pixel_background = fit.background.field(fit.nodes) / (bins.prod() if is_counts else 1)
     limit = np.array(fit.values.shape) - 1
-    y, x = np.clip(np.rint(fit.positions), 0, limit).astype(np.intp).T
-    return Refined(
-        positions=positions / sizes * bins + (bins - 1) / 2,
-        errors=errors / sizes * bins,
-        intensity=fit.intensity[listed] * area * unit,
-        intensity_err=spread[listed, 2] * area * unit,
-        background=pixel_background[y, x][listed] * unit,
+    y, x = np.clip(np.rint(fit.positions[listed]), 0, limit).astype(np.intp).T
+    return _Part(
+        rows=np.arange(n_listed),
+        positions=positions / sizes,
+        errors=errors / sizes,
+        intensity=fit.intensity[listed],
+        intensity_err=spread[listed, 2],
+        background=fit.background.field(fit.nodes)[y, x],
         is_refined=is_refined,
         profile=fit.profile,
-        noise=(fit.noise.constant * unit**2, fit.noise.slope * unit),
         prior=prior,
+    )
+
+
+def _join(parts: list[_Part], bins: np.ndarray, area: float, unit: float) -> Refined:
+    """All columns in the order given, in the pixels and the unit of the image as it came."""
+    order = np.argsort(np.concatenate([part.rows for part in parts]))
+
+    def take(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])[order]
+
+    priors = [part.prior for part in parts if part.prior is not None]
+    is_counts = area == 1
+    return Refined(
+        positions=take("positions") * bins + (bins - 1) / 2,
+        errors=take("errors") * bins,
+        intensity=take("intensity") * area * unit,
+        intensity_err=take("intensity_err") * area * unit,
+        background=take("background") * unit / (bins.prod() if is_counts else 1),
+        is_refined=take("is_refined"),
+        profile=parts[0].profile,
+        prior=float(np.median(priors)) if priors else None,
     )
 
 

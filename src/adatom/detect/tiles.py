@@ -1,10 +1,59 @@
-"""The part of a large image on which the shape of a column is estimated."""
+"""Parts of an image for the fit: one that tells the shape of a column, and tiles."""
+
+import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
 WINDOWS = (80.0, 160.0)  # Å: side of the part; the larger if the smaller holds few columns
 FEWEST_IN_WINDOW = 200
 LEAST_SAVING = 0.7  # of the area; else the whole image is taken
+LARGEST_TILE = (512, 1024)  # pixels along y and x: few enough for the caches of a processor
+MARGIN = 8.0  # Å that a tile sees beyond its core: two shells of neighbors and their background
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that is fitted by itself.
+
+    Attributes
+    ----------
+    core : (slice, slice)
+        Pixels whose columns are its own.
+    crop : (slice, slice)
+        Pixels that it sees.
+    """
+
+    core: tuple[slice, slice]
+    crop: tuple[slice, slice]
+
+
+def cut_tiles(shape: tuple[int, int], sizes: tuple[float, float]) -> list[Tile]:
+    """Cut an image into tiles of about equal size, whatever the number of threads.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of pixels.
+    sizes : (float, float)
+        Å per pixel along y and x.
+
+    Returns
+    -------
+    list of Tile
+        Their cores cover the image once.
+    """
+    cuts = []
+    for n, largest, size in zip(shape, LARGEST_TILE, sizes, strict=True):
+        edges = np.linspace(0, n, -(-n // largest) + 1).astype(int).tolist()
+        margin = int(np.ceil(MARGIN / size))
+        cuts.append(
+            [
+                (slice(low, high), slice(max(low - margin, 0), min(high + margin, n)))
+                for low, high in itertools.pairwise(edges)
+            ]
+        )
+    return [Tile((y, x), (wide_y, wide_x)) for y, wide_y in cuts[0] for x, wide_x in cuts[1]]
 
 
 def choose_window(
