@@ -213,7 +213,7 @@ class JointFit:
         return float(np.quantile(size, 0.95))
 
     def _guess(self, smooth: np.ndarray) -> None:
-        level = np.percentile(smooth, 5)
+        level = np.percentile(smooth[::3, ::3], 5)
         limit = np.array(self.values.shape) - 1
         y, x = np.clip(np.rint(self.positions), 0, limit).astype(np.intp).T
         peak = self.grid.table.basis[:, -1].max()

@@ -1,6 +1,7 @@
 """What the residual of a fit says: the noise of the image, and columns that nobody listed."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft, ndimage, optimize, spatial
@@ -8,7 +9,7 @@ from scipy import fft, ndimage, optimize, spatial
 from adatom.detect.fit import JointFit, Noise
 
 LEVELS = 12
-MOST_PIXELS = 200_000  # that tell the noise
+MOST_PIXELS = 50_000  # that tell the noise
 RINGS = 24
 SLOW_NOISE = 0.15
 LEAST_SCORE = 5.0
@@ -76,7 +77,7 @@ def fit_inflation(fit: JointFit) -> float:
     noise = np.random.default_rng(0).standard_normal(fit.values.shape, np.float32)
     white = fit.project_out(noise / np.where(scale > 0, scale, 1))
     inside = scale * fit.inside_rim()
-    rings = _Rings.of(fit.values.shape)
+    rings = _make_rings(fit.values.shape)
     power = [rings.power(image * inside) for image in (fit.values - fit.model(), white)]
     frequency = (np.arange(RINGS) + 0.5) / RINGS * 0.5
     width = fit.profile.sigma / float(np.prod(fit.pixel_sizes)) ** 0.5
@@ -99,18 +100,19 @@ class _Rings:
     order: np.ndarray
     ends: np.ndarray
 
-    @classmethod
-    def of(cls, shape: tuple[int, ...]) -> "_Rings":
-        y, x = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
-        ring = np.minimum(np.hypot(y[:, None], x) / 0.5 * RINGS, RINGS).astype(np.uint8).ravel()
-        order = np.argsort(ring, kind="stable")
-        return cls(order, np.searchsorted(ring[order], np.arange(1, RINGS + 1)))
-
     def power(self, image: np.ndarray) -> np.ndarray:
         """Median power in each ring: Bragg spots are no noise."""
         spectrum = np.abs(fft.rfft2(image)) ** 2
         parts = np.split(spectrum.ravel()[self.order], self.ends)[:RINGS]
         return np.array([np.median(part) if part.size else 0.0 for part in parts])
+
+
+@lru_cache(maxsize=8)
+def _make_rings(shape: tuple[int, int]) -> _Rings:
+    y, x = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+    ring = np.minimum(np.hypot(y[:, None], x) / 0.5 * RINGS, RINGS).astype(np.uint8).ravel()
+    order = np.argsort(ring, kind="stable").astype(np.int32)
+    return _Rings(order, np.searchsorted(ring[order], np.arange(1, RINGS + 1)))
 
 
 def find_unlisted(fit: JointFit) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from adatom.detect.threads import share_out
+
 _SMOOTHING = 0.2  # Å; the target discs are flat inside
 
 
@@ -50,10 +52,21 @@ def find_peaks(
         The candidates.
     """
     column = 1 - probabilities[0]
-    smooth = ndimage.gaussian_filter(column, _SMOOTHING / pixel_size, truncate=3, mode="nearest")
-    is_peak = (smooth == ndimage.maximum_filter(smooth, size=3, mode="nearest")) & (
-        smooth > 0.3 * threshold
-    )
+    smooth = np.empty_like(column)
+    is_peak = np.empty(column.shape, bool)
+    width = _SMOOTHING / pixel_size
+    reach = int(3 * width + 0.5) + 1
+
+    def mark(first: int, end: int) -> None:
+        top = max(first - reach, 0)
+        part = column[top : end + reach]
+        blurred = ndimage.gaussian_filter(part, width, truncate=3, mode="nearest")
+        highest = ndimage.maximum_filter(blurred, size=3, mode="nearest")
+        rows = slice(first - top, end - top)
+        smooth[first:end] = blurred[rows]
+        is_peak[first:end] = (blurred == highest)[rows] & (blurred > 0.3 * threshold)[rows]
+
+    share_out(mark, len(column))
     y, x = np.nonzero(is_peak)
     order = np.argsort(-smooth[y, x], kind="stable")
     y, x = y[order], x[order]

@@ -197,15 +197,16 @@ def _fit(  # noqa: PLR0917
     first = profile or make_gaussian_profile(FIRST_WIDTH**2)
     noise = Noise(0.0, 1.0) if is_counts else Noise(1.0, 0.0)
     fit = JointFit(values, start, sizes, background, first, noise)
-    fit.iterate(2, tolerance=ROUGH)
+    fit.iterate(2 if profile is None else 1, tolerance=ROUGH)
     if profile is None:
         improve_width(fit)
         fit.iterate(1, tolerance=ROUGH)
     if not is_counts:
         fit.change_noise(fit_noise(fit))
-    if fit.add_columns(*find_unlisted(fit)):
-        fit.iterate(2, tolerance=ROUGH)
+    has_new = fit.add_columns(*find_unlisted(fit))
     if profile is None:
+        if has_new:
+            fit.iterate(2, tolerance=ROUGH)
         improve_width(fit)
         fit.iterate(1, tolerance=ROUGH)
         if len(start) >= FEWEST_FOR_SHAPE:

@@ -71,7 +71,7 @@ def measure_evidence(
 def _median_around(positions: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Median of the values of the nearest columns, the column itself left out, (N,)."""
     n_around = min(_N_AROUND, len(values) - 1)
-    _, index = spatial.cKDTree(positions).query(positions, k=n_around + 1)
+    _, index = spatial.cKDTree(positions).query(positions, k=n_around + 1, workers=-1)
     around = np.reshape(index, (len(values), -1))[:, 1:]
     return np.maximum(np.median(values[around], axis=1), 1e-3 * np.median(values) + 1e-30)
 
