@@ -51,6 +51,8 @@ def analyze(
 ) -> int:
     """Find the atoms of images and movies; leave a folder NAME.adatom with tables and a report.
 
+    A movie or a large image that was stopped goes on where it was with the same command.
+
     Example: adatom analyze image.dm3 --material MoS2 --out results
     """
     inputs = find_inputs(paths, as_movies=movie)

@@ -1,11 +1,12 @@
 """Large images in parts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from adatom.detect import parts
-from adatom.detect.atoms import find_atoms
+from adatom.detect.atoms import find_atoms, find_atoms_by_part
 from adatom.detect.parts import Seams, split_image
 from adatom.metrics.detection import match_points
 from adatom.networks.model import load_model
@@ -67,3 +68,6 @@ def test_parts_find_what_the_whole_finds(monkeypatch, is_half_empty):
     errors = np.hypot(true["y_err"], true["x_err"]).to_numpy()
     assert np.quantile(moved / errors, 0.9) < 0.6
     assert cut["atom"].is_unique
+    found_by_part = list(find_atoms_by_part(image, model))
+    rest = list(find_atoms_by_part(image, model, done=found_by_part[:2]))
+    pd.testing.assert_frame_equal(pd.concat(rest), pd.concat(found_by_part[2:]))

@@ -19,9 +19,10 @@ def truth(monkeypatch, sheet, fake_model):
     image, atoms = sheet
     seen = []
 
-    def find_atoms(frame, model, config):
+    def find_atoms(frame, model, config, done):
         seen.append(config)
         assert frame.dims == ("y", "x")
+        assert not done
         yield atoms if frame.max() > 0 else atoms.iloc[:0]
 
     monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
@@ -71,6 +72,43 @@ def test_movie_keeps_frame_numbers_and_empty_frames(truth, tmp_path):
     assert "Frame number 4 is shown, the movie has 3 frames." in page
     assert page.count("<circle") == len(atoms)
     assert (result.folder / "figures" / "counts.svg").exists()
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_stopped_movie_continues(truth, tmp_path, monkeypatch, is_changed):
+    image, atoms, seen = truth
+    movie = xr.concat([image, image, image * 0, image], dim="frame")
+    write_image(movie, tmp_path / "movie.zarr")
+
+    def stop(done, in_all, text):
+        if done == 2 and in_all == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        analyze_image(tmp_path / "movie.zarr", tmp_path, report=stop)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"movie.zarr", ".movie.unfinished"}
+    n_before, texts = len(seen), []
+    config = AnalyzeConfig(use_lattice=not is_changed)
+    report = lambda done, in_all, text: texts.append(text)  # noqa: E731
+    result = analyze_image(tmp_path / "movie.zarr", tmp_path, config=config, report=report)
+    assert len(seen) - n_before == (4 if is_changed else 2)
+    assert ("find atoms: 1 frames" in texts) == is_changed
+    assert result.atoms["frame"].value_counts().to_dict() == dict.fromkeys((0, 1, 3), len(atoms))
+    assert not (tmp_path / ".movie.unfinished").exists()
+
+
+def test_an_error_leaves_nothing_behind(truth, tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", truth[0].to_numpy())
+
+    def fail(frame, model, config, done):
+        raise FileError("a.npy: breaks off")
+        yield
+
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", fail)
+    with pytest.raises(FileError, match="breaks off"):
+        analyze_image(tmp_path / "a.npy", tmp_path, config=AnalyzeConfig(pixel_size=0.2))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
 def test_wrong_pixel_size_is_doubted(truth, tmp_path):

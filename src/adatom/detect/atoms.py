@@ -1,6 +1,6 @@
 """The whole step from an image to its atoms table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,11 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
 
 
 def find_atoms_by_part(
-    image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT
+    image: xr.DataArray,
+    model: Model,
+    *,
+    config: FindConfig = DEFAULT,
+    done: Iterable[pd.DataFrame] = (),
 ) -> Iterator[pd.DataFrame]:
     """Find the atoms of an image, a large one part by part.
 
@@ -77,11 +81,14 @@ def find_atoms_by_part(
     ----------
     image, model, config
         As of `find_atoms`.
+    done : iterable of DataFrame
+        Tables of the first parts, if these were found before.
 
     Yields
     ------
     DataFrame
-        Atoms table of one part after the other; `atom` counts on. At least one, perhaps empty.
+        Atoms table of one part after the other that is not done; `atom` counts on. Without `done`
+        at least one, perhaps empty.
     """
     if image.dims != ("y", "x"):
         raise ImageError(
@@ -96,9 +103,12 @@ def find_atoms_by_part(
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
     frame = int(image.frame) if "frame" in image.coords else 0
+    parts, seams, n_found = split_image(image), Seams(), 0
+    for table, part in zip(done, parts, strict=False):
+        seams.note(part, table["y"].to_numpy(), table["x"].to_numpy())
+        n_found += len(table)
     contrast = _measure_whole(image, size, card) if is_cut(image) else None
-    seams, n_found = Seams(), 0
-    for part in split_image(image):
+    for part in parts:
         with limit_blas():
             columns = seams.drop_repeated(part, _find_in_part(part, size, model, config, contrast))
         yield make_atoms(columns, card.labels, frame=frame, first=n_found)

@@ -110,13 +110,16 @@ class Seams:
         dict of array
             The same columns of the atoms that are new.
         """
-        points = np.column_stack([columns["y"], columns["x"]])
-        at_seam = np.flatnonzero(part.is_at_seam(*points.T))
-        if len(at_seam) and len(self._kept):
-            distance, _ = cKDTree(self._kept).query(points[at_seam])
-            repeated = at_seam[distance < SAME]
-            at_seam = at_seam[distance >= SAME]
-        else:
-            repeated = at_seam[:0]
-        self._kept = np.concatenate([self._kept, points[at_seam]])
-        return {name: np.delete(values, repeated) for name, values in columns.items()}
+        at_seam = part.is_at_seam(columns["y"], columns["x"])
+        new = np.ones(len(at_seam), bool)
+        if at_seam.any() and len(self._kept):
+            points = np.column_stack([columns["y"], columns["x"]])[at_seam]
+            new[at_seam] = cKDTree(self._kept).query(points)[0] >= SAME
+        kept = {name: values[new] for name, values in columns.items()}
+        self.note(part, kept["y"], kept["x"])
+        return kept
+
+    def note(self, part: Part, y: np.ndarray, x: np.ndarray) -> None:
+        """Remember the atoms of a part, (N,) and (N,), Å."""
+        at_seam = part.is_at_seam(y, x)
+        self._kept = np.concatenate([self._kept, np.column_stack([y, x])[at_seam]])

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.errors import FileError
+from adatom.core.journal import Journal
 from adatom.core.materials import Material, get_material
 from adatom.core.memory import release_memory
 from adatom.core.progress import Report, ignore_progress
@@ -23,6 +24,7 @@ from adatom.core.runs import (
     SUFFIX,
     RunRecord,
     find_checksum,
+    library_versions,
     open_run,
     write_record,
 )
@@ -104,6 +106,9 @@ def analyze_image(
 ) -> RunResult:
     """Find the atoms of an image or a movie, and leave a run folder with a report.
 
+    If it is interrupted or killed, the frames (or parts of a large image) that are done stay in a
+    hidden folder beside the run folder, and the same call goes on from there.
+
     Parameters
     ----------
     path : str or Path
@@ -124,8 +129,8 @@ def analyze_image(
     Raises
     ------
     AdatomError
-        If the file cannot be read or calibrated, or the run folder cannot be written; nothing is
-        left behind then.
+        If the file cannot be read or calibrated, the run folder cannot be written, or another run
+        is at work on it; nothing is left behind then.
     """
     from adatom.images.calibrate import calibrate_image
     from adatom.images.read import read_image
@@ -147,8 +152,13 @@ def analyze_image(
             name, choice = _choose_model(config, material, calibration)
             logger.info("%s: %s", name, choice)
             model = load_model(name)
-        with step("find atoms"):
-            _find_in_frames(calibration.image, model, config, folder, report)
+        source = _describe_input(path, config.item)
+        key = {"input": source["sha256"], "config": config.model_dump(), "name": name}
+        key |= {"model": model.card.checksum, "versions": library_versions()}
+        unfinished = place.with_name(f".{place.stem}.unfinished")
+        with step("find atoms"), Journal(unfinished, key) as journal:
+            _find_in_frames(calibration.image, model, config, journal, report)
+            _write_atoms(journal, image.attrs.get("units"), folder)
         with step("write"):
             summary, view = _write_results(calibration, model.card, material, folder)
         notes = collect_notes(path, image, calibration, caught) + doubt_result(summary, calibration)
@@ -156,7 +166,7 @@ def analyze_image(
         record = RunRecord(
             task="analyze",
             started=started,
-            input=_describe_input(path, config.item),
+            input=source,
             config=config.model_dump(),
             seed=None,
             device=str(next(model.network.parameters()).device),
@@ -231,46 +241,55 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
     return step, timings
 
 
-def _take_frames(image: "xr.DataArray") -> Iterator["xr.DataArray"]:
-    """Frames of a movie one by one, loaded when their turn comes; a still is its only frame.
+def _first_frame(image: "xr.DataArray") -> "xr.DataArray":
+    """The first frame of a movie; a still is its only frame."""
+    return _load_frame(image.isel(frame=0)) if "frame" in image.dims else image
 
-    Large images stay on disk: what needs them reads them part by part.
-    """
+
+def _load_frame(frame: "xr.DataArray") -> "xr.DataArray":
+    """A frame in memory, unless it is large: what needs it then reads it part by part."""
     from adatom.images.formats import LAZY_BYTES
 
-    if "frame" not in image.dims:
-        yield image
-        return
-    for number in range(image.sizes["frame"]):
-        frame = image.isel(frame=number)
-        yield frame.load() if frame.nbytes <= LAZY_BYTES else frame
+    return frame.load() if frame.nbytes <= LAZY_BYTES else frame
 
 
 def _find_in_frames(
-    image: "xr.DataArray", model: "Model", config: AnalyzeConfig, folder: Path, report: Report
+    image: "xr.DataArray",
+    model: "Model",
+    config: AnalyzeConfig,
+    journal: Journal,
+    report: Report,
 ) -> None:
-    """Write the atoms table, frame by frame and part by part."""
-    from adatom.core.table_files import TableWriter
+    """Find atoms frame by frame and part by part; what the journal holds is done."""
     from adatom.detect.atoms import FindConfig, find_atoms_by_part
     from adatom.detect.parts import count_parts
     from adatom.detect.refine import RefineConfig
 
     finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
-    units = image.attrs.get("units")
-    named = dict.fromkeys(("intensity", "intensity_err"), str(units)) if units else {}
-    n_frames = image.sizes.get("frame", 1)
-    n_parts = count_parts(image.isel(frame=0) if "frame" in image.dims else image)
-    done, unit = 0, "part" if n_parts > 1 else "frame"
+    frames = [image.isel(frame=n) for n in range(image.sizes.get("frame", 0))] or [image]
+    n_parts = count_parts(frames[0])
+    n_units, unit = len(frames) * n_parts, "part" if n_parts > 1 else "frame"
+    if journal.n_done:
+        logger.info("%d of %d %ss were done before", journal.n_done, n_units, unit)
+    for index, frame in enumerate(frames):
+        first, end = index * n_parts, (index + 1) * n_parts
+        if journal.n_done >= end:
+            continue
+        loaded, known = _load_frame(frame), list(journal.read(first, end))
+        for found in find_atoms_by_part(loaded, model, config=finding, done=known):
+            journal.append(found.assign(frame=_frame_number(frame)))
+            if n_units > 1:
+                report(journal.n_done, n_units, f"find atoms: {journal.n_done} {unit}s")
+        release_memory()
+
+
+def _write_atoms(journal: Journal, units: str | None, folder: Path) -> None:
+    from adatom.core.table_files import TableWriter
+
+    named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
-        for frame in _take_frames(image):
-            number, n_found = _frame_number(frame), 0
-            for found in find_atoms_by_part(frame, model, config=finding):
-                writer.append(found.assign(frame=number))
-                done, n_found = done + 1, n_found + len(found)
-                if n_frames * n_parts > 1:
-                    report(done, n_frames * n_parts, f"find atoms: {done} {unit}s")
-            logger.info("frame %d: %d columns", number, n_found)
-            release_memory()
+        for table in journal.read(0, journal.n_done):
+            writer.append(table)
 
 
 def _frame_number(frame: "xr.DataArray") -> int:
@@ -322,7 +341,7 @@ def _write_results(
     if material is not None:
         columns = TableParts(table, tuple(ATOM_COLUMNS))
         write_structure(columns, folder / "structure.extxyz", material)
-    shown = shrink_image(next(_take_frames(image)))
+    shown = shrink_image(_first_frame(image))
     return summary, write_figures(shown, distances, calibration.material, folder)
 
 
@@ -333,7 +352,7 @@ def _describe_input(path: Path, item: str | None) -> dict[str, Any]:
 
 def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
     known = {name: image.attrs.get(name) for name in ("modality", "energy_eV", "dose", "units")}
-    first = next(_take_frames(image))
+    first = _first_frame(image)
     return known | {
         "shape": [image.sizes["y"], image.sizes["x"]],
         "frames": image.sizes.get("frame", 1),
