@@ -40,6 +40,15 @@ def _distance(first: np.ndarray, second: np.ndarray) -> float:
         {"C21": 4000.0, "phi21": 0.7},
         {"C23": 4000.0, "phi23": 0.5},
         {"C30": 2e5},
+        {"C32": 1.5e5, "phi32": 0.4},
+        {"C34": 2e5, "phi34": 0.3},
+        {"C41": 9e6, "phi41": 0.7},
+        {"C43": 9e6, "phi43": 0.5},
+        {"C45": 9e6, "phi45": 0.2},
+        {"C50": 4e8},
+        {"C52": 6e8, "phi52": 0.4},
+        {"C54": 4e8, "phi54": 0.3},
+        {"C56": 4e8, "phi56": 0.2},
     ],
 )
 def test_each_aberration_is_abtems_in_amplitude_and_azimuth(aberrations: dict[str, float]):

@@ -1,5 +1,7 @@
 """The microscope as a configuration, and the electron's wavelength."""
 
+from typing import Self
+
 import numpy as np
 from pydantic import Field, model_validator
 
@@ -11,19 +13,46 @@ _PLANCK_LIGHT = 12398.42  # eV Å
 _BOHR_RADIUS = 0.529177  # Å
 
 
-class Microscope(Config):
-    """A probe-corrected STEM. Every number is fixed or a range."""
+class Lens(Config):
+    """Energy and aberrations to fifth order (Krivanek's notation). Each is fixed or a range."""
 
     energy_eV: Positive = Field(60e3, description="Electron energy, eV.")
-    semi_angle: Positive = Field(30.0, description="Convergence semi-angle, mrad.")
     defocus: Number = Field(0.0, description="Defocus, Å, + = underfocus (C10 = -defocus).")
     C12: Number = Field(0.0, description="Two-fold astigmatism, Å.")
     phi12: Number = Field(0.0, description="Azimuth of C12, degrees.")
-    C21: Number = Field(0.0, description="Axial coma, Å (Krivanek).")
+    C21: Number = Field(0.0, description="Axial coma, Å.")
     phi21: Number = Field(0.0, description="Azimuth of C21, degrees.")
     C23: Number = Field(0.0, description="Three-fold astigmatism, Å.")
     phi23: Number = Field(0.0, description="Azimuth of C23, degrees.")
     C30: Number = Field(0.0, description="Spherical aberration, Å.")
+    C32: Number = Field(0.0, description="Star aberration, Å.")
+    phi32: Number = Field(0.0, description="Azimuth of C32, degrees.")
+    C34: Number = Field(0.0, description="Four-fold astigmatism, Å.")
+    phi34: Number = Field(0.0, description="Azimuth of C34, degrees.")
+    C41: Number = Field(0.0, description="Coma of fourth order, Å.")
+    phi41: Number = Field(0.0, description="Azimuth of C41, degrees.")
+    C43: Number = Field(0.0, description="Three-lobe aberration, Å.")
+    phi43: Number = Field(0.0, description="Azimuth of C43, degrees.")
+    C45: Number = Field(0.0, description="Five-fold astigmatism, Å.")
+    phi45: Number = Field(0.0, description="Azimuth of C45, degrees.")
+    C50: Number = Field(0.0, description="Spherical aberration of fifth order, Å.")
+    C52: Number = Field(0.0, description="Star aberration of fifth order, Å.")
+    phi52: Number = Field(0.0, description="Azimuth of C52, degrees.")
+    C54: Number = Field(0.0, description="Rosette aberration, Å.")
+    phi54: Number = Field(0.0, description="Azimuth of C54, degrees.")
+    C56: Number = Field(0.0, description="Six-fold astigmatism, Å.")
+    phi56: Number = Field(0.0, description="Azimuth of C56, degrees.")
+
+    def draw(self, rng: np.random.Generator) -> Self:
+        """The same with numbers drawn from its ranges."""
+        drawn = {k: draw_value(v, rng) for k, v in self if isinstance(v, Draw)}
+        return self.model_copy(update=drawn)
+
+
+class Microscope(Lens):
+    """A probe-corrected STEM. Every number is fixed or a range."""
+
+    semi_angle: Positive = Field(30.0, description="Convergence semi-angle, mrad.")
     source_size: NotNegative = Field(0.8, description="Source size, full width at half maximum, Å.")
     inner_angle: float = Field(80.0, gt=0, description="Inner angle of the HAADF detector, mrad.")
     outer_angle: float = Field(200.0, gt=0, description="Outer angle of the HAADF detector, mrad.")
@@ -33,11 +62,6 @@ class Microscope(Config):
         if self.inner_angle >= self.outer_angle:
             raise ValueError("inner_angle must be below outer_angle")
         return self
-
-    def draw(self, rng: np.random.Generator) -> "Microscope":
-        """Microscope whose ranges are replaced by numbers drawn from them."""
-        drawn = {k: draw_value(v, rng) for k, v in self if isinstance(v, Draw)}
-        return self.model_copy(update=drawn)
 
 
 def electron_wavelength(energy_eV: float) -> float:

@@ -1,43 +1,11 @@
-"""Aberration function and the probe it makes, to second order and spherical aberration."""
+"""The probe of a scanning microscope."""
 
 import numpy as np
 
+from adatom.optics.aberrations import aberration_phase
 from adatom.optics.microscope import Microscope, electron_wavelength
 
 _FWHM = 2 * np.sqrt(2 * np.log(2))
-
-
-def aberration_phase(kx: np.ndarray, ky: np.ndarray, microscope: Microscope) -> np.ndarray:
-    """Phase χ that the lens adds at every spatial frequency.
-
-    Parameters
-    ----------
-    kx, ky : array
-        Spatial frequencies, 1/Å.
-    microscope : Microscope
-        Its energy and aberrations, all of them numbers.
-
-    Returns
-    -------
-    array
-        χ in rad; the probe's wave carries exp(-iχ).
-
-    Notes
-    -----
-    Krivanek's notation: W = Σ θ^(n+1)/(n+1) C_nm cos(m(φ - φ_nm)), χ = 2πW/λ, C10 = -defocus
-    (Krivanek, Dellby and Lupini, Ultramicroscopy 78 (1999) 1).
-    """
-    scope = {name: float(value) for name, value in microscope}
-    wavelength = electron_wavelength(scope["energy_eV"])
-    theta = wavelength * np.hypot(kx, ky)
-    phi = np.arctan2(ky, kx)
-    azimuth = {name: np.deg2rad(scope[name]) for name in ("phi12", "phi21", "phi23")}
-    path = theta**2 / 2 * -scope["defocus"]
-    path = path + theta**2 / 2 * scope["C12"] * np.cos(2 * (phi - azimuth["phi12"]))
-    path = path + theta**3 / 3 * scope["C21"] * np.cos(phi - azimuth["phi21"])
-    path = path + theta**3 / 3 * scope["C23"] * np.cos(3 * (phi - azimuth["phi23"]))
-    path = path + theta**4 / 4 * scope["C30"]
-    return 2 * np.pi / wavelength * path
 
 
 def make_probe(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.ndarray:
