@@ -94,8 +94,13 @@ def test_large_stills_stay_lazy_where_they_lie_plain_on_disk(tmp_path, counts, m
     monkeypatch.setattr(formats, "LAZY_BYTES", 100)
     monkeypatch.setattr("adatom.images.read.LAZY_BYTES", 100)
     found = read_image(path)
-    assert isinstance(found.data, da.Array) == (name != "packed.tif")
+    is_lazy = name != "packed.tif"
+    assert isinstance(found.data, da.Array) == is_lazy
     np.testing.assert_array_equal(found.to_numpy(), counts)
+    if is_lazy:  # a change of the file is seen: nothing was copied to memory
+        data = path.read_bytes()
+        path.write_bytes(data.replace(counts[3:5].tobytes(), (counts[3:5] + 1).tobytes()))
+        np.testing.assert_array_equal(found.to_numpy()[3:5], counts[3:5] + 1)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])

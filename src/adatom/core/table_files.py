@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import pandas as pd
 
 from adatom.core.tables import UNITS
@@ -31,7 +32,7 @@ class TableWriter:
 
     def __init__(self, folder: Path, name: str, *, units: Mapping[str, str] = UNITS) -> None:
         self._path = folder / f"{name}.parquet"
-        self._csv = (folder / f"{name}.csv").open("w", encoding="utf-8", newline="")
+        self._csv = (folder / f"{name}.csv").open("wb")
         self._units = units
         self._parquet: pq.ParquetWriter | None = None
 
@@ -52,6 +53,7 @@ class TableWriter:
         """Add rows; the columns must be those of the first call."""
         import pyarrow as pa
         import pyarrow.parquet as pq
+        from pyarrow import csv
 
         rows = pa.Table.from_pandas(table, preserve_index=False)
         is_first = self._parquet is None
@@ -62,8 +64,13 @@ class TableWriter:
             f"{key} ({self._units[key]})" if key in self._units else key
             for key in map(str, table.columns)
         ]
-        header = names if is_first else False
-        table.to_csv(self._csv, index=False, header=header, float_format="%.6g")
+        rounded = table.apply(lambda column: _round(column) if column.dtype == float else column)
+        options = csv.WriteOptions(include_header=is_first, quoting_style="needed")
+        csv.write_csv(
+            pa.Table.from_pandas(rounded, preserve_index=False).rename_columns(names),
+            self._csv,
+            options,
+        )
 
     def _add_units(self, schema: "pa.Schema") -> "pa.Schema":
         import pyarrow as pa
@@ -75,6 +82,14 @@ class TableWriter:
             for item in schema
         ]
         return pa.schema(fields, metadata=schema.metadata)
+
+
+def _round(values: pd.Series) -> pd.Series:
+    """Numbers of six significant digits."""
+    size = values.abs().where(values.abs() > 0, 1.0).fillna(1.0)
+    digits = 5 - np.floor(np.log10(size)).clip(-16, 16)
+    up, down = 10.0 ** digits.clip(lower=0), 10.0 ** (-digits).clip(lower=0)
+    return (values * up / down).round() / up * down
 
 
 def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None) -> pd.DataFrame:

@@ -98,7 +98,20 @@ def _chunk(values: np.ndarray) -> da.Array:
     """Frames one by one; a still in bands of rows, as it lies on disk."""
     band = max(LAZY_BYTES // 16 // max(values[..., 0, :].nbytes, 1), 1)
     chunks = (1, *values.shape[1:]) if values.ndim == 3 else (band, values.shape[1])
-    return da.from_array(values, chunks=chunks)
+    return da.from_array(_OnDisk(values), chunks=chunks, name=False)
+
+
+class _OnDisk:
+    """An array on disk that is not taken for one in memory: dask would copy it, and read it whole
+    to name it.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.array(self._values[index])
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
