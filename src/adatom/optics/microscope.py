@@ -85,6 +85,33 @@ def electron_wavelength(energy_eV: float) -> float:
     return _PLANCK_LIGHT / float(np.sqrt(energy_eV * (2 * _REST_ENERGY + energy_eV)))
 
 
+def interaction_constant(energy_eV: float) -> float:
+    """Phase that an electron gains per projected potential.
+
+    Parameters
+    ----------
+    energy_eV : float
+        Kinetic energy, eV.
+
+    Returns
+    -------
+    float
+        σ, rad/(V Å).
+
+    Notes
+    -----
+    σ = 2π/(λE) (E0 + E)/(2 E0 + E), E0 the rest energy (E. J. Kirkland, Advanced Computing in
+    Electron Microscopy, 2nd ed., Springer 2010, eq. 5.6).
+
+    Examples
+    --------
+    >>> round(1e3 * interaction_constant(80e3), 3)
+    1.009
+    """
+    share = (_REST_ENERGY + energy_eV) / (2 * _REST_ENERGY + energy_eV)
+    return float(2 * np.pi / (electron_wavelength(energy_eV) * energy_eV) * share)
+
+
 def haadf_cross_section(
     atomic_number: np.ndarray, microscope: Microscope, exponent: float
 ) -> np.ndarray:

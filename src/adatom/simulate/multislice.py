@@ -1,0 +1,179 @@
+"""Exit waves by multislice: abTEM for any structure, planes of atoms for thin sheets."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import ase
+import numpy as np
+from ase.data import chemical_symbols
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.errors import ConfigError
+from adatom.simulate.planes import find_planes, transmit_planes
+from adatom.simulate.waves import ExitWave, Grid
+
+FLAT = 1e-6  # Å: off-diagonal elements of a cell that is taken for a box
+
+
+class SliceConfig(Config):
+    """How finely a wave is calculated."""
+
+    pixel_size: float = Field(0.1, gt=0, description="Largest pixel of the grid, Å.")
+    slice_thickness: float = Field(1.0, gt=0, description="Thickness of abTEM's slices, Å.")
+
+
+DEFAULT = SliceConfig()
+
+
+def make_grid(structure: ase.Atoms, pixel_size: float) -> Grid:
+    """Lay a grid over the cell of a structure.
+
+    Parameters
+    ----------
+    structure : Atoms
+        Its cell is a box, periodic across the beam (z).
+    pixel_size : float
+        Largest pixel, Å.
+
+    Returns
+    -------
+    Grid
+        With even numbers of pixels that transform fast.
+
+    Raises
+    ------
+    ConfigError
+        If the cell is no box with height.
+    """
+    from scipy.fft import next_fast_len
+
+    cell = np.asarray(structure.cell)
+    length = np.diag(cell)
+    if np.abs(cell - np.diag(length)).max() > FLAT or (length <= 0).any():
+        raise ConfigError(
+            f"structure: its cell must be a box along x, y and z (got {cell.round(3).tolist()})"
+        )
+    shape = [2 * next_fast_len(int(np.ceil(side / pixel_size / 2))) for side in length[[1, 0]]]
+    return Grid((shape[0], shape[1]), (float(length[1]), float(length[0])))
+
+
+def simulate_exit_wave(
+    structure: ase.Atoms,
+    energy_eV: float,
+    *,
+    displacements: np.ndarray | None = None,
+    tilt: tuple[float, float] = (0.0, 0.0),
+    config: SliceConfig = DEFAULT,
+) -> ExitWave:
+    """Calculate the wave behind a structure.
+
+    Parameters
+    ----------
+    structure : Atoms
+        Periodic across the beam, which runs along z; its cell is a box.
+    energy_eV : float
+        Energy of the electrons, eV.
+    displacements : (N,) array, optional
+        Mean square displacement of each atom along one axis, Å²: smears its potential. Only for
+        atoms that lie in planes.
+    tilt : (float, float)
+        Direction of the beam in the specimen [x, y], mrad: small tilts of the specimen about y
+        and x.
+    config : SliceConfig
+        How finely it is calculated.
+
+    Returns
+    -------
+    ExitWave
+        At the upper end of the cell. Atoms in a few planes across the beam are transmitted exactly
+        at these; any other structure goes through abTEM.
+
+    Raises
+    ------
+    ConfigError
+        If the cell is no box, or a rule of the configuration is broken.
+    """
+    grid = make_grid(structure, config.pixel_size)
+    if find_planes(structure.positions[:, 2]) is None:
+        if displacements is not None:
+            raise ConfigError("displacements: the atoms must lie in planes; draw phonons instead")
+        return slice_exit_wave(structure, energy_eV, grid, tilt, config.slice_thickness)
+    return transmit_planes(
+        structure.positions,
+        structure.numbers,
+        grid,
+        energy_eV,
+        scatter_projected,
+        displacements=displacements,
+        exit_height=float(structure.cell[2, 2]),
+        tilt=tilt,
+    )
+
+
+def slice_exit_wave(
+    structure: ase.Atoms,
+    energy_eV: float,
+    grid: Grid,
+    tilt: tuple[float, float],
+    slice_thickness: float,
+) -> ExitWave:
+    """Calculate the wave behind a structure by abTEM's multislice.
+
+    Parameters
+    ----------
+    structure, energy_eV, tilt
+        As of `simulate_exit_wave`.
+    grid : Grid
+        Of `make_grid`.
+    slice_thickness : float
+        Å.
+
+    Returns
+    -------
+    ExitWave
+        At the upper end of the cell.
+    """
+    import abtem
+
+    pixels = grid.shape[::-1]  # abTEM's arrays are [x, y]
+    with warnings.catch_warnings(), abtem.config.set({"diagnostics.progress_bar": False}):
+        warnings.simplefilter("ignore")
+        potential = abtem.Potential(structure, gpts=pixels, slice_thickness=slice_thickness)
+        beam = abtem.PlaneWave(energy=energy_eV, tilt=tilt)
+        wave: Any = beam.multislice(potential, lazy=False)
+    ky, kx = grid.frequencies()
+    spectrum = np.fft.fft2(wave.array.T, norm="forward")
+    spectrum *= ky[:, None] ** 2 + kx**2 <= grid.k_max**2
+    return ExitWave(spectrum.astype(np.complex64), grid, energy_eV)
+
+
+@cache
+def _projected(number: int) -> Callable[[np.ndarray], np.ndarray]:
+    from abtem.parametrizations import LobatoParametrization
+
+    return LobatoParametrization().projected_scattering_factor(chemical_symbols[number])
+
+
+def scatter_projected(number: int, square: np.ndarray) -> np.ndarray:
+    """Fourier transform of the projected potential of an atom.
+
+    Parameters
+    ----------
+    number : int
+        Atomic number.
+    square : array, 1/Å²
+        Squares of frequencies.
+
+    Returns
+    -------
+    array
+        V Å³ (potential times area).
+
+    Notes
+    -----
+    I. Lobato and D. Van Dyck, Acta Cryst. A 70 (2014) 636, as abTEM tabulates it.
+    """
+    return np.asarray(_projected(number)(square))

@@ -1,0 +1,149 @@
+"""Exit waves of thin sheets: transmitted at the planes of their atoms, propagated in between."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from adatom.optics.microscope import electron_wavelength, interaction_constant
+from adatom.simulate.waves import ExitWave, Grid
+
+THICKEST_PLANE = 0.6  # Å: atoms within it are transmitted together
+MOST_PLANES = 12
+
+Scattering = Callable[[int, np.ndarray], np.ndarray]
+
+
+def find_planes(heights: np.ndarray) -> list[np.ndarray] | None:
+    """Group atoms into planes across the beam.
+
+    Parameters
+    ----------
+    heights : (N,) array
+        z of the atoms, Å.
+
+    Returns
+    -------
+    list of int array, or None
+        Atoms of each plane, from the lowest; None if the structure has no such planes: atoms at all
+        heights, or too many.
+    """
+    order = np.argsort(heights, kind="stable")
+    gaps = np.flatnonzero(np.diff(heights[order]) > THICKEST_PLANE) + 1
+    planes = [part for part in np.split(order, gaps) if len(part)]
+    if len(planes) > MOST_PLANES:
+        return None
+    return planes if all(np.ptp(heights[part]) <= THICKEST_PLANE for part in planes) else None
+
+
+def transmit_planes(
+    positions: np.ndarray,
+    numbers: np.ndarray,
+    grid: Grid,
+    energy_eV: float,
+    scattering: Scattering,
+    *,
+    displacements: np.ndarray | None = None,
+    exit_height: float | None = None,
+    tilt: tuple[float, float] = (0.0, 0.0),
+) -> ExitWave:
+    """Calculate the wave behind a thin structure.
+
+    Parameters
+    ----------
+    positions : (N, 3) array
+        Atoms [x, y, z], Å; the beam runs along +z.
+    numbers : (N,) int array
+        Atomic numbers.
+    grid : Grid
+        Where the wave is calculated.
+    energy_eV : float
+        Energy of the electrons, eV.
+    scattering : callable
+        Of an atomic number and squares of frequencies (1/Å²): Fourier transform of the projected
+        potential of the atom, V Å³.
+    displacements : (N,) array, optional
+        Mean square displacement of each atom along one axis, Å²: smears its potential.
+    exit_height : float, optional
+        z of the plane of the wave, Å; that of the last atoms if left out.
+    tilt : (float, float)
+        Tilt of the specimen about y and x as the direction of the beam in it, [x, y], mrad.
+
+    Returns
+    -------
+    ExitWave
+        The wave in the plane asked for.
+
+    Raises
+    ------
+    ValueError
+        If the atoms do not lie in planes.
+
+    Notes
+    -----
+    The projected potentials are sums of exact phase factors, and every plane stands at its own
+    height, so that no slice is too thick and no atom between two pixels.
+
+    Smeared potentials give the mean wave of light atoms, not quite that of heavy ones (for MoS2 of
+    ⟨u²⟩ = 0.013 Å², 8 % of the scattered amplitude off instead of 20 % without any), and not what
+    scatters diffusely.
+    """
+    planes = find_planes(positions[:, 2])
+    if planes is None:
+        raise ValueError("positions: the atoms must lie in planes across the beam")
+    ky, kx = (torch.from_numpy(k) for k in grid.frequencies())
+    square = ky[:, None] ** 2 + kx**2
+    in_band = (square <= grid.k_max**2).float()
+    slopes = [1e-3 * angle for angle in tilt]
+
+    def propagate(spectrum: torch.Tensor, distance: float) -> torch.Tensor:
+        phase = -np.pi * electron_wavelength(energy_eV) * distance * square
+        phase = phase - 2 * np.pi * distance * (slopes[0] * kx + slopes[1] * ky[:, None])
+        return spectrum * torch.polar(in_band, phase.float())
+
+    constant = interaction_constant(energy_eV)
+    smear = np.zeros(len(numbers)) if displacements is None else displacements
+    spectrum = torch.zeros(grid.shape, dtype=torch.complex64)
+    spectrum[0, 0] = 1
+    height = None
+    for members in planes:
+        here = float(positions[members, 2].mean())
+        if height is not None:
+            spectrum = propagate(spectrum, here - height)
+        height = here
+        potential = _project(positions[members], numbers[members], smear[members], grid, scattering)
+        through = torch.polar(torch.ones_like(potential), constant * potential)
+        wave = torch.fft.ifft2(spectrum, norm="forward") * through
+        spectrum = torch.fft.fft2(wave, norm="forward")
+    if height is not None and exit_height is not None:
+        spectrum = propagate(spectrum, exit_height - height)
+    return ExitWave((spectrum * in_band).numpy(), grid, energy_eV)
+
+
+def _project(
+    positions: np.ndarray,
+    numbers: np.ndarray,
+    smear: np.ndarray,
+    grid: Grid,
+    scattering: Scattering,
+) -> torch.Tensor:
+    """Projected potential of a plane, (H, W), V Å."""
+    n_y, n_x = grid.shape
+    ky, kx = grid.frequencies()
+    rows = np.flatnonzero(np.abs(ky) <= grid.k_max)
+    n_columns = int((kx[: n_x // 2] <= grid.k_max).sum())
+    ky, kx = ky[rows], kx[:n_columns]
+    square = ky[:, None] ** 2 + kx**2
+    total = torch.zeros((len(rows), n_columns), dtype=torch.complex64)
+    kinds, kind = np.unique(np.column_stack([numbers, smear]), axis=0, return_inverse=True)
+    for index, (number, width) in enumerate(kinds):
+        mine = positions[kind.ravel() == index]
+        along_y = np.exp(-2j * np.pi * np.outer(ky, mine[:, 1])).astype(np.complex64)
+        along_x = np.exp(-2j * np.pi * np.outer(mine[:, 0], kx)).astype(np.complex64)
+        factor = scattering(int(number), square) * np.exp(-2 * np.pi**2 * width * square)
+        sums = torch.from_numpy(along_y) @ torch.from_numpy(along_x)
+        total += sums * torch.from_numpy(factor.astype(np.float32))
+    whole = torch.zeros((n_y, n_x // 2 + 1), dtype=torch.complex64)
+    whole[torch.from_numpy(rows), :n_columns] = total
+    area = grid.length[0] * grid.length[1]
+    return torch.fft.irfft2(whole, s=grid.shape, norm="forward") / area
