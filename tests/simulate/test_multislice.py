@@ -95,7 +95,7 @@ def test_smeared_potentials_give_the_mean_wave_of_many_vibrations():
         """Beams of the unit cell, the mean over all cells."""
         return simulate_exit_wave(structure, 80e3, **options).crop(1.6).spectrum[::3, ::4]
 
-    mean, n_draws, u2 = 0.0, 80, 0.015
+    mean, n_draws, u2 = 0.0, 50, 0.015
     for _ in range(n_draws):
         moved = sheet.copy()
         moved.positions[:, :2] += rng.normal(size=(len(sheet), 2)) * np.sqrt(u2)

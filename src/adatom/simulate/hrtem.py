@@ -1,0 +1,186 @@
+"""HRTEM images: from exit waves through lens and camera to electrons."""
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.errors import ConfigError
+from adatom.core.random import Draw, NotNegative, Positive, Share, draw_value, make_rng
+from adatom.optics.transfer import ImagingMicroscope, image_transfer
+from adatom.simulate.waves import ExitWave
+
+
+class Camera(Config):
+    """A camera. Every number is fixed or a range."""
+
+    pixel_size: Positive = Field(0.12, description="Å per pixel.")
+    dose: Positive = Field(1e4, description="Electrons per area and image, e/Å².")
+    blur: NotNegative = Field(0.0, description="Vibration of specimen and image, rms, Å.")
+    mtf_floor: Share = Field(0.0, description="MTF at high frequencies (c1).")
+    mtf_frequency: Positive = Field(0.5, description="Half the frequency of its half (c2), 1/Å.")
+    mtf_power: Positive = Field(2.5, description="How steeply it falls (c3).")
+    is_counting: bool = Field(
+        False, description="Counts electrons: noise after the MTF. A scintillator blurs it too."
+    )
+    read_noise: NotNegative = Field(0.0, description="Read noise, rms, electrons per pixel.")
+
+    def draw(self, rng: np.random.Generator) -> "Camera":
+        """Camera whose ranges are replaced by numbers drawn from them."""
+        drawn = {k: draw_value(v, rng) for k, v in self if isinstance(v, Draw)}
+        return self.model_copy(update=drawn)
+
+    def transfer(self, k: np.ndarray) -> np.ndarray:
+        """MTF at frequencies k, 1/Å: (1 - c1)/(1 + (k/2c2)^c3) + c1."""
+        floor, frequency, power = (
+            float(value)  # type: ignore[arg-type]
+            for value in (self.mtf_floor, self.mtf_frequency, self.mtf_power)
+        )
+        return (1 - floor) / (1 + (k / (2 * frequency)) ** power) + floor
+
+
+def simulate_focal_series(
+    wave: ExitWave,
+    microscope: ImagingMicroscope,
+    camera: Camera,
+    rng: np.random.Generator | int,
+) -> xr.DataArray:
+    """Simulate a focal series.
+
+    Parameters
+    ----------
+    wave : ExitWave
+        Behind the specimen.
+    microscope : ImagingMicroscope
+        Ranges are drawn from.
+    camera : Camera
+        Ranges are drawn from.
+    rng : Generator or int
+        For the ranges, the errors of the focus, the shifts and the noise.
+
+    Returns
+    -------
+    DataArray
+        Dims (focus, y, x), electrons per pixel; `focus` holds the defocus of each image as it is
+        meant, Å, y and x are in Å.
+    """
+    rng = make_rng(rng)
+    microscope, camera = microscope.draw(rng), camera.draw(rng)
+    intensities = form_images(wave, microscope, rng)
+    images, pixel_sizes = record_images(intensities, wave.grid.length, camera, rng)
+    sides = zip(("y", "x"), images.shape[1:], pixel_sizes, strict=True)
+    coords = {name: (name, np.arange(n) * size, {"units": "angstrom"}) for name, n, size in sides}
+    meant = np.array(microscope.focal_series) + float(microscope.defocus)  # type: ignore[arg-type]
+    return xr.DataArray(
+        images,
+        dims=("focus", "y", "x"),
+        coords={"focus": ("focus", meant, {"units": "angstrom"}), **coords},
+        attrs={
+            "modality": "HRTEM",
+            "energy_eV": float(microscope.energy_eV),  # type: ignore[arg-type]
+            "dose": float(camera.dose),  # type: ignore[arg-type]
+            "units": "electrons",
+        },
+    )
+
+
+def form_images(
+    wave: ExitWave, microscope: ImagingMicroscope, rng: np.random.Generator
+) -> np.ndarray:
+    """Intensity of each image of a focal series, before the camera.
+
+    Parameters
+    ----------
+    wave : ExitWave
+        Behind the specimen.
+    microscope : ImagingMicroscope
+        All of its numbers fixed; its energy must be that of the wave.
+    rng : Generator
+        For the errors of the focus, and the shifts.
+
+    Returns
+    -------
+    (F, H, W) float32 array
+        Relative to the beam, on the grid of the wave.
+
+    Raises
+    ------
+    ConfigError
+        If the energies differ.
+    """
+    if wave.energy_eV != microscope.energy_eV:
+        raise ConfigError(
+            f"microscope: energy_eV must be that of the wave, {wave.energy_eV:g} "
+            f"(got {microscope.energy_eV:g})"
+        )
+    ky, kx = wave.grid.frequencies()
+    ky = ky[:, None]
+    far = 2 * np.pi * float(microscope.shift)  # type: ignore[arg-type]
+    images = []
+    for step in microscope.focal_series:
+        error = float(microscope.focus_error) * rng.standard_normal()  # type: ignore[arg-type]
+        defocus = float(microscope.defocus) + step + error  # type: ignore[arg-type]
+        transfer = image_transfer(kx, ky, microscope.model_copy(update={"defocus": defocus}))
+        shift_y, shift_x = far * rng.uniform(-1, 1, 2)
+        spectrum = wave.spectrum * transfer * np.exp(-1j * (shift_y * ky + shift_x * kx))
+        images.append(np.abs(np.fft.ifft2(spectrum, norm="forward")) ** 2)
+    return np.array(images, np.float32)
+
+
+def record_images(
+    intensities: np.ndarray,
+    length: tuple[float, float],
+    camera: Camera,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Electrons that a camera counts.
+
+    Parameters
+    ----------
+    intensities : (F, H, W) array
+        Relative to the beam.
+    length : (float, float)
+        Height and width of the images, Å.
+    camera : Camera
+        All of its numbers fixed.
+    rng : Generator
+        For the noise.
+
+    Returns
+    -------
+    (F, H', W') float32 array, (float, float)
+        Electrons per pixel, and the pixel size along y and x, Å: that of the camera but for
+        the rounding to whole pixels.
+    """
+    wanted = float(camera.pixel_size)  # type: ignore[arg-type]
+    shape = tuple(max(1, round(side / wanted)) for side in length)
+    sizes = (length[0] / shape[0], length[1] / shape[1])
+    ky, kx = np.fft.fftfreq(shape[0], sizes[0])[:, None], np.fft.fftfreq(shape[1], sizes[1])
+    k = np.hypot(ky, kx)
+    blur = np.exp(-2 * (np.pi * float(camera.blur) * k) ** 2)  # type: ignore[arg-type]
+    seen = camera.transfer(k)
+    per_pixel = float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
+    images = []
+    for intensity in intensities:
+        spectrum = _resize(np.fft.fft2(intensity, norm="forward"), shape) * blur * per_pixel
+        if camera.is_counting:
+            spectrum = spectrum * seen
+        expected = np.fft.ifft2(spectrum, norm="forward").real
+        counts = rng.poisson(np.maximum(expected, 0)).astype(float)
+        if not camera.is_counting:
+            counts = np.fft.ifft2(np.fft.fft2(counts) * seen).real
+        noise = float(camera.read_noise)  # type: ignore[arg-type]
+        images.append(counts + noise * rng.standard_normal(counts.shape))
+    return np.array(images, np.float32), sizes
+
+
+def _resize(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Spectrum on more or fewer frequencies, in the order of `numpy.fft.fft2`."""
+    resized = np.zeros(shape, complex)
+    pairs = []
+    for n, n_new in zip(spectrum.shape, shape, strict=True):
+        common = np.arange(-((min(n, n_new) - 1) // 2), (min(n, n_new) - 1) // 2 + 1)
+        pairs.append((common % n, common % n_new))
+    (rows, new_rows), (columns, new_columns) = pairs
+    resized[np.ix_(new_rows, new_columns)] = spectrum[np.ix_(rows, columns)]
+    return resized
