@@ -8,7 +8,7 @@ from adatom.core.config import Config
 from adatom.core.errors import ConfigError
 from adatom.core.random import Draw, NotNegative, Positive, Share, draw_value, make_rng
 from adatom.optics.transfer import ImagingMicroscope, image_transfer
-from adatom.simulate.waves import ExitWave
+from adatom.simulate.waves import ExitWave, resize_spectrum
 
 
 class Camera(Config):
@@ -162,7 +162,7 @@ def record_images(
     per_pixel = float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
     images = []
     for intensity in intensities:
-        spectrum = _resize(np.fft.fft2(intensity, norm="forward"), shape) * blur * per_pixel
+        spectrum = resize_spectrum(np.fft.fft2(intensity, norm="forward"), shape) * blur * per_pixel
         if camera.is_counting:
             spectrum = spectrum * seen
         expected = np.fft.ifft2(spectrum, norm="forward").real
@@ -172,15 +172,3 @@ def record_images(
         noise = float(camera.read_noise)  # type: ignore[arg-type]
         images.append(counts + noise * rng.standard_normal(counts.shape))
     return np.array(images, np.float32), sizes
-
-
-def _resize(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Spectrum on more or fewer frequencies, in the order of `numpy.fft.fft2`."""
-    resized = np.zeros(shape, complex)
-    pairs = []
-    for n, n_new in zip(spectrum.shape, shape, strict=True):
-        common = np.arange(-((min(n, n_new) - 1) // 2), (min(n, n_new) - 1) // 2 + 1)
-        pairs.append((common % n, common % n_new))
-    (rows, new_rows), (columns, new_columns) = pairs
-    resized[np.ix_(new_rows, new_columns)] = spectrum[np.ix_(rows, columns)]
-    return resized

@@ -7,13 +7,17 @@ from typing import Any
 
 import ase
 import numpy as np
+import xarray as xr
 from ase.data import chemical_symbols
 from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError
+from adatom.core.random import make_rng
+from adatom.optics.aberrations import COEFFICIENTS
+from adatom.optics.microscope import Microscope, electron_wavelength
 from adatom.simulate.planes import find_planes, transmit_planes
-from adatom.simulate.waves import ExitWave, Grid
+from adatom.simulate.waves import BAND, ExitWave, Grid, resize_spectrum
 
 FLAT = 1e-6  # Å: off-diagonal elements of a cell that is taken for a box
 
@@ -148,6 +152,119 @@ def slice_exit_wave(
     spectrum = np.fft.fft2(wave.array.T, norm="forward")
     spectrum *= ky[:, None] ** 2 + kx**2 <= grid.k_max**2
     return ExitWave(spectrum.astype(np.complex64), grid, energy_eV)
+
+
+def simulate_haadf(
+    structure: ase.Atoms,
+    microscope: Microscope,
+    *,
+    pixel_size: float = 0.2,
+    displacements: np.ndarray | None = None,
+    n_draws: int = 20,
+    rng: np.random.Generator | int = 0,
+    config: SliceConfig = DEFAULT,
+) -> xr.DataArray:
+    """Simulate a HAADF image of a periodic cell by abTEM's scattering matrix.
+
+    Parameters
+    ----------
+    structure : Atoms
+        Periodic across the beam, which runs along z; its cell is a box.
+    microscope : Microscope
+        All of its numbers fixed.
+    pixel_size : float
+        Largest pixel of the image, Å.
+    displacements : (N,) array, optional
+        Mean square displacement of each atom along one axis, Å²: frozen phonons.
+    n_draws : int
+        Draws of these that are averaged.
+    rng : Generator or int
+        For the draws.
+    config : SliceConfig
+        How finely the waves are calculated.
+
+    Returns
+    -------
+    DataArray
+        Dims (y, x) in Å: the share of the beam on the detector.
+
+    Raises
+    ------
+    ConfigError
+        If the cell is no box, or the detector reaches beyond the angles that the grid holds (which
+        abTEM would cut in silence).
+
+    Notes
+    -----
+    The image carries no frequency above twice the aperture's: it is scanned just finely enough for
+    these and resampled exactly; the source's size is applied there.
+    """
+    grid = make_grid(structure, config.pixel_size)
+    wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
+    widest = 1e3 * wavelength * grid.k_max
+    if microscope.outer_angle > widest:
+        finest = BAND / 2 * 1e3 * wavelength / microscope.outer_angle
+        raise ConfigError(
+            f"microscope: outer_angle must be at most {widest:.0f} mrad for pixels of "
+            f"{config.pixel_size:g} Å; take pixels of {finest:.3f} Å "
+            f"(got {microscope.outer_angle:g})"
+        )
+    rng = make_rng(rng)
+    still = structure.positions[:, :2]
+    images = []
+    for _ in range(1 if displacements is None else n_draws):
+        drawn = structure.copy()
+        if displacements is not None:
+            drawn.positions[:, :2] = still + (
+                rng.standard_normal(still.shape) * np.sqrt(displacements)[:, None]
+            )
+        images.append(_scan(drawn, microscope, grid, config.slice_thickness))
+    spectrum = np.fft.fft2(np.mean(images, axis=0), norm="forward")
+    shape = tuple(int(np.ceil(side / pixel_size)) for side in grid.length)
+    spectrum = resize_spectrum(spectrum, shape)
+    ky, kx = Grid((shape[0], shape[1]), grid.length).frequencies()
+    sigma = float(microscope.source_size) / (2 * np.sqrt(2 * np.log(2)))  # type: ignore[arg-type]
+    spectrum *= np.exp(-2 * (np.pi * sigma) ** 2 * (ky[:, None] ** 2 + kx**2))
+    values = np.fft.ifft2(spectrum, norm="forward").real.astype(np.float32)
+    coords = {
+        name: (name, np.arange(n) * side / n, {"units": "angstrom"})
+        for name, n, side in zip(("y", "x"), shape, grid.length, strict=True)
+    }
+    attrs = {"modality": "HAADF", "energy_eV": float(microscope.energy_eV), "units": "share"}  # type: ignore[arg-type]
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
+
+
+def _scan(
+    structure: ase.Atoms, microscope: Microscope, grid: Grid, slice_thickness: float
+) -> np.ndarray:
+    """Share of the beam on the detector at the probe positions that the aperture asks for."""
+    import abtem
+
+    energy, angle = float(microscope.energy_eV), float(microscope.semi_angle)  # type: ignore[arg-type]
+    k_aperture = 1e-3 * angle / electron_wavelength(energy)
+    # One more than twice the highest frequency, 2 k, of the image.
+    n_y, n_x = (int(np.ceil(4 * k_aperture * side)) + 2 for side in grid.length)
+    names = [name for name in COEFFICIENTS if getattr(microscope, name)]
+    aberrations = {name: float(getattr(microscope, name)) for name in names}
+    for name in names:
+        turn = getattr(microscope, f"phi{name[1:]}", None)
+        aberrations |= {} if turn is None else {f"phi{name[1:]}": float(np.deg2rad(turn))}
+    with warnings.catch_warnings(), abtem.config.set({"diagnostics.progress_bar": False}):
+        warnings.simplefilter("ignore")
+        potential = abtem.Potential(
+            structure, gpts=grid.shape[::-1], slice_thickness=slice_thickness
+        )
+        matrix = abtem.SMatrix(angle, energy, potential=potential)
+        lens = abtem.CTF(
+            semiangle_cutoff=angle,
+            energy=energy,
+            defocus=float(microscope.defocus),  # type: ignore[arg-type]
+            aberration_coefficients=aberrations,
+        )
+        scan = abtem.GridScan((0, 0), grid.length[::-1], gpts=(n_x, n_y))
+        detector = abtem.AnnularDetector(microscope.inner_angle, microscope.outer_angle)
+        found: Any = matrix.scan(scan=scan, detectors=detector, ctf=lens, lazy=False)
+    return np.asarray(found.array).T
 
 
 @cache

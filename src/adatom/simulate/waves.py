@@ -77,3 +77,29 @@ class ExitWave:
         ky, kx = grid.frequencies()
         kept = self.spectrum[np.ix_(rows, columns)] * (ky[:, None] ** 2 + kx**2 <= k_max**2)
         return ExitWave(kept.astype(np.complex64), grid, self.energy_eV)
+
+
+def resize_spectrum(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Put a spectrum on more or fewer frequencies of the same lengths.
+
+    Parameters
+    ----------
+    spectrum : (H, W) complex array
+        In the order of `numpy.fft.fft2`, divided by the number of pixels.
+    shape : (int, int)
+        New rows and columns.
+
+    Returns
+    -------
+    (H', W') complex array
+        Frequencies that both have; zero elsewhere, and at the highest one of an even number.
+    """
+    resized = np.zeros(shape, complex)
+    pairs = []
+    for n, n_new in zip(spectrum.shape, shape, strict=True):
+        half = (min(n, n_new) - 1) // 2
+        common = np.arange(-half, half + 1)
+        pairs.append((common % n, common % n_new))
+    (rows, new_rows), (columns, new_columns) = pairs
+    resized[np.ix_(new_rows, new_columns)] = spectrum[np.ix_(rows, columns)]
+    return resized
