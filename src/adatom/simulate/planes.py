@@ -1,6 +1,7 @@
 """Exit waves of thin sheets: transmitted at the planes of their atoms, propagated in between."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -128,22 +129,39 @@ def _project(
     scattering: Scattering,
 ) -> torch.Tensor:
     """Projected potential of a plane, (H, W), V Å."""
-    n_y, n_x = grid.shape
-    ky, kx = grid.frequencies()
-    rows = np.flatnonzero(np.abs(ky) <= grid.k_max)
-    n_columns = int((kx[: n_x // 2] <= grid.k_max).sum())
-    ky, kx = ky[rows], kx[:n_columns]
-    square = ky[:, None] ** 2 + kx**2
-    total = torch.zeros((len(rows), n_columns), dtype=torch.complex64)
+    ky, kx, rows = _half_plane(grid)
+    total = torch.zeros((len(ky), len(kx)), dtype=torch.complex64)
     kinds, kind = np.unique(np.column_stack([numbers, smear]), axis=0, return_inverse=True)
     for index, (number, width) in enumerate(kinds):
         mine = positions[kind.ravel() == index]
-        along_y = np.exp(-2j * np.pi * np.outer(ky, mine[:, 1])).astype(np.complex64)
-        along_x = np.exp(-2j * np.pi * np.outer(mine[:, 0], kx)).astype(np.complex64)
-        factor = scattering(int(number), square) * np.exp(-2 * np.pi**2 * width * square)
-        sums = torch.from_numpy(along_y) @ torch.from_numpy(along_x)
-        total += sums * torch.from_numpy(factor.astype(np.float32))
-    whole = torch.zeros((n_y, n_x // 2 + 1), dtype=torch.complex64)
-    whole[torch.from_numpy(rows), :n_columns] = total
+        sums = _turn(ky, mine[:, 1]) @ _turn(kx, mine[:, 0]).T
+        factor = _tabulate(scattering, int(number), grid)
+        if width:
+            square = torch.from_numpy(ky[:, None] ** 2 + kx**2)
+            factor = factor * torch.exp(-2 * np.pi**2 * width * square).float()
+        total += sums * factor
+    whole = torch.zeros((grid.shape[0], grid.shape[1] // 2 + 1), dtype=torch.complex64)
+    whole[torch.from_numpy(rows), : len(kx)] = total
     area = grid.length[0] * grid.length[1]
     return torch.fft.irfft2(whole, s=grid.shape, norm="forward") / area
+
+
+def _half_plane(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frequencies ky and kx ≥ 0 that the wave carries, 1/Å, and the rows of these ky."""
+    ky, kx = grid.frequencies()
+    rows = np.flatnonzero(np.abs(ky) <= grid.k_max)
+    kx = kx[: grid.shape[1] // 2]
+    return ky[rows], kx[kx <= grid.k_max], rows
+
+
+def _turn(k: np.ndarray, places: np.ndarray) -> torch.Tensor:
+    """exp(-2πi k x) for all frequencies and places, (K, N); whole turns are left out."""
+    turns = np.outer(k, places)
+    angle = torch.from_numpy((-2 * np.pi * (turns - np.rint(turns))).astype(np.float32))
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+@lru_cache(maxsize=16)
+def _tabulate(scattering: Scattering, number: int, grid: Grid) -> torch.Tensor:
+    ky, kx, _ = _half_plane(grid)
+    return torch.from_numpy(scattering(number, ky[:, None] ** 2 + kx**2).astype(np.float32))
