@@ -109,14 +109,20 @@ def load_amplitudes(
             f"temperature: must be from {lowest:g} to {highest:g} K (got {temperature})"
         )
     found = {}
-    for (element, coordination), group in rows.groupby(["element", "coordination"]):
-        group = group.sort_values("temperature")
-        pair = [
-            float(np.interp(temperature, group["temperature"], group[name] * group[ratio]))
-            for name, ratio in (("u2_in_plane", "quantum_in_plane"),
-                                ("u2_out_of_plane", "quantum_out_of_plane"))
-        ]
-        found[str(element), int(coordination)] = (pair[0], pair[1])
+    for (element, coordination), group in rows.sort_values("temperature").groupby(
+        ["element", "coordination"]
+    ):
+        in_plane, out_of_plane = (
+            float(
+                np.interp(
+                    temperature,
+                    group["temperature"],
+                    group[f"u2_{axis}"] * group[f"quantum_{axis}"],
+                )
+            )
+            for axis in ("in_plane", "out_of_plane")
+        )
+        found[str(element), int(coordination)] = (in_plane, out_of_plane)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ from ase import Atoms, units
 
 from adatom.core.errors import ConfigError
 from adatom.core.progress import Report, ignore_progress
-from adatom.theory import potentials
-from adatom.theory.potentials import Potential
+from adatom.theory.lammps import find_forces, open_lammps, relax_structure
+from adatom.theory.potentials import CHGNET, Potential, choose_potential, find_box
 from adatom.theory.vibrations import tabulate_amplitudes
 
 STEP = 0.01  # Å, of the finite differences
@@ -37,25 +38,32 @@ def open_forces(
     ------
     structure : Atoms
         At the nearest minimum; atoms and cell in plane relaxed.
-    find_forces : callable
+    forces : callable
         Forces (eV/Å) from positions (Å), both (N, 3); while the context lasts.
 
     Raises
     ------
     ConfigError
-        If no potential knows the elements, LAMMPS is not installed, or the cell does not fit.
+        If no potential knows the elements, the program that it needs is not
+        installed, or the cell does not fit.
     """
-    boxed = potentials.find_box(structure)
-    with potentials.open_lammps(boxed, potential or potentials.choose_potential(boxed)) as program:
-        relaxed = potentials.relax_structure(program, boxed)
-        yield relaxed, lambda positions: potentials.find_forces(program, positions)
+    boxed = find_box(structure)
+    potential = potential or choose_potential(structure)
+    if potential == CHGNET:
+        from adatom.theory.chgnet import attach_chgnet, find_network_forces
+
+        with attach_chgnet(boxed) as relaxed:
+            yield relaxed, partial(find_network_forces, relaxed)
+        return
+    with open_lammps(boxed, potential) as program:
+        yield relax_structure(program, boxed), partial(find_forces, program)
 
 
 def harmonic_amplitudes(
     structure: Atoms,
     temperature: float,
     *,
-    find_forces: Forces,
+    forces: Forces,
     report: Report = ignore_progress,
 ) -> pd.DataFrame:
     """Mean square displacements of normal modes by element and coordination.
@@ -66,7 +74,7 @@ def harmonic_amplitudes(
         A structure at a minimum of its energy, such as `open_forces` gives.
     temperature : float
         K.
-    find_forces : callable
+    forces : callable
         Forces (eV/Å) from positions (Å), both (N, 3).
     report : callable
         Called with (steps done, steps in all, what is being done).
@@ -92,7 +100,7 @@ def harmonic_amplitudes(
     """
     if not temperature > 0:
         raise ConfigError(f"temperature: must be above 0 K (got {temperature})")
-    stiffness = _find_stiffness(structure, find_forces, report)
+    stiffness = _find_stiffness(structure, forces, report)
     report(0, 1, "find the normal modes")
     squares, modes = _find_modes(stiffness, structure)
     heat = units.kB * temperature
@@ -113,7 +121,7 @@ def harmonic_amplitudes(
     return found
 
 
-def _find_stiffness(structure: Atoms, find_forces: Forces, report: Report) -> np.ndarray:
+def _find_stiffness(structure: Atoms, forces: Forces, report: Report) -> np.ndarray:
     """Second derivatives of the energy, (3N, 3N), eV/Å², by central differences of the forces."""
     positions = structure.positions
     rows = []
@@ -122,9 +130,9 @@ def _find_stiffness(structure: Atoms, find_forces: Forces, report: Report) -> np
         for axis in range(3):
             moved = positions.copy()
             moved[atom, axis] += STEP
-            ahead = find_forces(moved)
+            ahead = forces(moved)
             moved[atom, axis] -= 2 * STEP
-            rows.append((find_forces(moved) - ahead).ravel() / (2 * STEP))
+            rows.append((forces(moved) - ahead).ravel() / (2 * STEP))
     stiffness = np.array(rows)
     return (stiffness + stiffness.T) / 2
 
@@ -133,7 +141,10 @@ def _find_modes(stiffness: np.ndarray, structure: Atoms) -> tuple[np.ndarray, np
     """Squares of the angular frequencies, and modes as columns, without those of the whole."""
     roots = np.repeat(np.sqrt(structure.get_masses()), 3)
     dynamical = stiffness / np.outer(roots, roots)
-    rigid, _ = np.linalg.qr(_find_rigid_motions(structure) * roots[:, None])
+    motions, sizes, _ = np.linalg.svd(
+        _find_rigid_motions(structure) * roots[:, None], full_matrices=False
+    )
+    rigid = motions[:, sizes > 1e-6 * sizes[0]]  # a line of atoms does not turn about itself
     keep = np.eye(len(roots)) - rigid @ rigid.T
     # Lifted above all vibrations, the motions of the whole come last.
     lift = 2 * np.abs(dynamical).sum(axis=1).max()

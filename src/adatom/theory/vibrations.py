@@ -1,160 +1,11 @@
-"""How far atoms vibrate: molecular dynamics, and mean square displacements by coordination."""
-
-from typing import Any
+"""Mean square displacements of atoms by element and coordination, from positions in time."""
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from pydantic import Field
 
-from adatom.core.config import Config
 from adatom.core.errors import ConfigError
-from adatom.core.progress import Report, ignore_progress
-from adatom.core.random import make_rng
 from adatom.structures.vibrations import count_neighbors
-from adatom.theory.potentials import (
-    Potential,
-    choose_potential,
-    find_box,
-    open_lammps,
-    read_cell,
-    read_positions,
-    relax_structure,
-)
-
-LARGEST_SEED = 899_999_999  # LAMMPS takes none above
-N_REPORTS = 100
-
-
-class DynamicsConfig(Config):
-    """How long atoms are followed, and how."""
-
-    time: float = Field(200.0, gt=0, description="Time that is measured, ps.")
-    equilibration: float = Field(
-        20.0, gt=0, description="Time to find the size of the cell, and again to forget it, ps."
-    )
-    interval: float = Field(0.1, gt=0, description="Time between two samples, ps.")
-    time_step: float = Field(0.001, gt=0, le=0.005, description="Time step, ps.")
-    damping: float = Field(1.0, gt=0, description="Time constant of the Langevin thermostat, ps.")
-
-
-DEFAULT = DynamicsConfig()
-
-
-def run_dynamics(
-    structure: Atoms,
-    temperature: float,
-    *,
-    config: DynamicsConfig = DEFAULT,
-    potential: Potential | None = None,
-    rng: np.random.Generator | int,
-    report: Report = ignore_progress,
-) -> tuple[np.ndarray, Atoms]:
-    """Follow the atoms of a structure in time at a temperature.
-
-    The structure is relaxed. Its periodic cell vectors in plane are let go at zero pressure and this
-    temperature, and held at their mean from then on: a sheet is neither stretched nor buckled.
-
-    Parameters
-    ----------
-    structure : Atoms
-        A sheet, ribbon or flake normal to z, periodic where `pbc` says so; bonds across the
-        boundary count.
-    temperature : float
-        K.
-    config : DynamicsConfig
-        Times.
-    potential : Potential, optional
-        Forces; if left out, the first of `POTENTIALS` that knows all elements.
-    rng : Generator or int
-        Draws velocities and kicks.
-    report : callable
-        Called with (steps done, steps in all, what is being done).
-
-    Returns
-    -------
-    positions : (T, N, 3) array
-        Every atom at every sample, Å; continuous where atoms cross the boundary.
-    structure : Atoms
-        Relaxed structure in the cell of these positions.
-
-    Raises
-    ------
-    ConfigError
-        If no potential knows the elements, LAMMPS is not installed, the cell does not fit, or
-        atoms fly away.
-
-    Notes
-    -----
-    Langevin dynamics: T. Schneider & E. Stoll, Phys. Rev. B 17 (1978) 1302. A weak thermostat of
-    this kind reaches equilibrium in every mode, which plain dynamics of stiff crystals does not.
-    """
-    if not temperature > 0:
-        raise ConfigError(f"temperature: must be above 0 K (got {temperature})")
-    potential = potential or choose_potential(structure)
-    boxed = find_box(structure)
-    seeds = make_rng(rng).integers(1, LARGEST_SEED, size=2)
-    with open_lammps(boxed, potential) as program:
-        report(0, 1, "relax")
-        relaxed = relax_structure(program, boxed)
-        program.commands_list(
-            [
-                "reset_timestep 0",
-                f"timestep {config.time_step}",
-                f"velocity all create {temperature} {seeds[0]} mom yes rot yes dist gaussian",
-                f"fix bath all langevin {temperature} {temperature} {config.damping} {seeds[1]} "
-                "zero yes",
-            ]
-        )
-        try:
-            _settle_cell(program, relaxed, config, report)
-            positions = _sample(program, relaxed.positions, config, report)
-        except Exception as error:
-            if "lost" not in str(error).lower() and "range" not in str(error).lower():
-                raise
-            raise ConfigError(
-                f"temperature: the structure does not hold together at {temperature} K ({error})"
-            ) from error
-        relaxed.set_cell(read_cell(program), scale_atoms=True)
-    return positions, relaxed
-
-
-def _settle_cell(program: Any, relaxed: Atoms, config: DynamicsConfig, report: Report) -> None:
-    """Bring the periodic vectors in plane to their mean at zero pressure, and hold them."""
-    free = [axis for axis in (0, 1) if relaxed.pbc[axis]]
-    n_steps = round(config.equilibration / config.time_step)
-    if free:
-        report(0, 1, "find the size of the cell")
-        couples = " ".join(f"{'xy'[axis]} 0.0 0.0 1.0" for axis in free)
-        program.command(f"fix move all nph {couples}")
-        cells = []
-        for part in range(N_REPORTS):
-            program.command(f"run {max(1, n_steps // N_REPORTS)} post no")
-            report(part, N_REPORTS, "find the size of the cell")
-            cells.append(read_cell(program))
-        mean = np.mean(cells[N_REPORTS // 2 :], axis=0)
-        change = " ".join(f"{'xy'[axis]} final 0.0 {mean[axis, axis]}" for axis in free)
-        program.command("unfix move")
-        program.command(f"change_box all {change} remap units box")
-    program.command("fix move all nve")
-    report(0, 1, "equilibrate")
-    program.command(f"run {n_steps} post no")
-
-
-def _sample(
-    program: Any, start: np.ndarray, config: DynamicsConfig, report: Report
-) -> np.ndarray:
-    """Positions at every sample, each followed from the one before."""
-    every = max(1, round(config.interval / config.time_step))
-    n_samples = max(2, round(config.time / config.interval))
-    positions = np.empty((n_samples, len(start), 3))
-    last = start
-    for sample in range(n_samples):
-        program.command(f"run {every} pre {'no' if sample else 'yes'} post no")
-        last = positions[sample] = read_positions(program, last)
-        if sample % max(1, n_samples // N_REPORTS) == 0:
-            report(sample, n_samples, "follow the atoms")
-    return positions
 
 
 def measure_amplitudes(
@@ -206,6 +57,34 @@ def measure_amplitudes(
     blocks = np.stack([block.mean(axis=0) for block in np.array_split(squares, n_blocks)])
     both = np.stack([blocks[..., :2].mean(axis=-1), blocks[..., 2]], axis=-1)  # (block, atom, 2)
     return tabulate_amplitudes(both, structure)
+
+
+def find_changed_bonds(
+    positions: np.ndarray, structure: Atoms, *, n_blocks: int = 10
+) -> np.ndarray:
+    """Find atoms whose bonds did not last: they hopped, and did not only vibrate.
+
+    Parameters
+    ----------
+    positions : (T, N, 3) array
+        Positions in time, Å, continuous.
+    structure : Atoms
+        The structure before, in the cell of the positions.
+    n_blocks : int
+        Blocks of time whose mean positions are looked at.
+
+    Returns
+    -------
+    (N,) bool array
+        Whether the coordination at the mean positions of any block differs from that before.
+    """
+    before = count_neighbors(structure)
+    has_changed = np.zeros(len(before), bool)
+    for block in np.array_split(remove_motion(positions, structure), n_blocks):
+        mean = structure.copy()
+        mean.positions = block.mean(axis=0)
+        has_changed |= count_neighbors(mean) != before
+    return has_changed
 
 
 def tabulate_amplitudes(blocks: np.ndarray, structure: Atoms) -> pd.DataFrame:
