@@ -35,7 +35,7 @@ def hops(monkeypatch):
         noise = np.random.default_rng(0).normal(0, 0.1, (100, len(structure), 3))
         positions = structure.positions + noise
         for atom in hops:
-            positions[90:, atom, 2] += 4
+            positions[80:, atom, 2] -= 4
         return positions, structure
 
     monkeypatch.setattr(adatom.theory.dynamics, "run_dynamics", run_dynamics)

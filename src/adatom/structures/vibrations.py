@@ -56,7 +56,7 @@ def _is_transition_metal(number: int) -> bool:
 @cache
 def _read_table() -> pd.DataFrame:
     with resources.files("adatom.structures").joinpath(TABLE).open(encoding="utf-8") as file:
-        return pd.read_csv(file, comment="#")
+        return pd.read_csv(file)
 
 
 def load_amplitudes(

@@ -90,6 +90,45 @@ def harmonic_amplitudes(
     ------
     ConfigError
         If the structure is at no minimum, so that a mode has no restoring force.
+    """
+    by_atom = find_mode_amplitudes(structure, temperature, forces=forces, report=report)
+    tables = [tabulate_amplitudes(part[None], structure) for part in by_atom]
+    found = tables[0][["element", "coordination", "n_atoms", "u2_in_plane", "u2_out_of_plane"]]
+    for name in ("in_plane", "out_of_plane"):
+        ratio = tables[1][f"u2_{name}"] / tables[0][f"u2_{name}"]
+        found = found.assign(**{f"quantum_{name}": ratio})
+    return found
+
+
+def find_mode_amplitudes(
+    structure: Atoms,
+    temperature: float,
+    *,
+    forces: Forces,
+    report: Report = ignore_progress,
+) -> np.ndarray:
+    """Mean square displacements of every atom by normal modes.
+
+    Parameters
+    ----------
+    structure : Atoms
+        A structure at a minimum of its energy, such as `open_forces` gives.
+    temperature : float
+        K.
+    forces : callable
+        Forces (eV/Å) from positions (Å), both (N, 3).
+    report : callable
+        Called with (steps done, steps in all, what is being done).
+
+    Returns
+    -------
+    (2, N, 2) array
+        Classical, then by quantum mechanics; in plane (per axis) and out of plane, Å².
+
+    Raises
+    ------
+    ConfigError
+        If the structure is at no minimum, so that a mode has no restoring force.
 
     Notes
     -----
@@ -103,22 +142,13 @@ def harmonic_amplitudes(
     stiffness = _find_stiffness(structure, forces, report)
     report(0, 1, "find the normal modes")
     squares, modes = _find_modes(stiffness, structure)
-    heat = units.kB * temperature
-    omega = np.sqrt(squares)
-    classical = heat / squares
+    heat, omega = units.kB * temperature, np.sqrt(squares)
     quantum = PLANCK / (2 * omega) / np.tanh(PLANCK * omega / (2 * heat))
-    masses = structure.get_masses()[:, None]
-    tables = []
-    for amplitudes in (classical, quantum):
-        by_atom = (modes**2 @ amplitudes).reshape(-1, 3) / masses
-        both = np.stack([by_atom[:, :2].mean(axis=1), by_atom[:, 2]], axis=-1)
-        tables.append(tabulate_amplitudes(both[None], structure))
-    found = tables[0][["element", "coordination", "n_atoms", "u2_in_plane", "u2_out_of_plane"]]
-    for name in ("in_plane", "out_of_plane"):
-        found = found.assign(
-            **{f"quantum_{name}": tables[1][f"u2_{name}"] / tables[0][f"u2_{name}"]}
-        )
-    return found
+    found = []
+    for amplitudes in (heat / squares, quantum):
+        by_axis = (modes**2 @ amplitudes).reshape(-1, 3) / structure.get_masses()[:, None]
+        found.append(np.stack([by_axis[:, :2].mean(axis=1), by_axis[:, 2]], axis=-1))
+    return np.array(found)
 
 
 def _find_stiffness(structure: Atoms, forces: Forces, report: Report) -> np.ndarray:
