@@ -1,11 +1,11 @@
 """How far atoms vibrate, beside the literature: `python benchmarks/bench_vibrations.py`.
 
 Follows sheets, sheets with vacancies and ribbons of MoS2 and graphene by molecular dynamics at 300
-and 773 K, three seeds each, finds their normal modes, and prints the table beside what is published
+and 773 K, two seeds each, finds their normal modes, and prints the table beside what is published
 (harmonic sheet: Stillinger-Weber; crystal: 3R, X-ray). Every run is kept in a folder: a stopped
-benchmark continues there. `--write` puts the table into the package. Half an hour on two cores, for
-the first of which `--material` may follow one material; with `--quick`, which follows small cells
-for a few picoseconds, under a minute.
+benchmark continues there. `--write` puts the table into the package. Half an hour on one core
+(`--material` follows one material only, to share the work); with `--quick`, which follows small
+cells for a few picoseconds, under a minute.
 """
 
 import argparse
@@ -47,7 +47,7 @@ PLACES = {
     "graphene": {("C", 3): "sheet", ("C", 2): "vacancies"},
 }
 CELL = (12, 6)  # rectangular cells along zigzag and armchair: the area of 12 x 12 hexagonal ones
-SEED, N_SEEDS = 61, 3
+SEED, N_SEEDS = 61, 2
 CONFIGS = {
     "MoS2": DynamicsConfig(time=150, equilibration=10, time_step=0.002),
     "graphene": DynamicsConfig(time=100, equilibration=10, time_step=0.001),

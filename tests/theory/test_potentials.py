@@ -51,3 +51,9 @@ def test_a_sheet_that_is_not_normal_to_z_is_refused():
         find_box(sheet)
     with pytest.raises(ConfigError, match="needs a cell"):
         find_box(Atoms("C", pbc=(True, True, False)))
+
+
+def test_a_cell_that_is_periodic_in_all_directions_stays():
+    crystal = mx2("MoS2", size=(3, 3, 1), vacuum=5)
+    crystal.pbc = True
+    np.testing.assert_allclose(find_box(crystal).cell.lengths(), crystal.cell.lengths())

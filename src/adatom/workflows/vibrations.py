@@ -36,7 +36,11 @@ class VibrationsConfig(Config):
     """At which temperature the atoms are followed, and for how long."""
 
     temperature: float = Field(gt=0, description="Temperature, K.")
-    time: float = Field(200.0, ge=1, description="Time that is measured, ps.")
+    time: float = Field(
+        200.0,
+        ge=1,
+        description="Time that is measured, ps; a fifth of it, at most 20 ps, goes before, twice.",
+    )
     seed: int = Field(1, ge=0, description="Seed of velocities and kicks.")
 
 
@@ -103,7 +107,7 @@ def find_vibrations(
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
     structure = read_structure(path)
     potential = choose_potential(structure)
-    dynamics = DynamicsConfig(time=config.time)
+    dynamics = DynamicsConfig(time=config.time, equilibration=min(20.0, config.time / 5))
     with open_run(place) as folder:
         positions, relaxed = run_dynamics(
             structure, config.temperature, config=dynamics, rng=config.seed, report=report
