@@ -52,6 +52,8 @@ CONFIGS = {
     "MoS2": DynamicsConfig(time=150, equilibration=10, time_step=0.002),
     "graphene": DynamicsConfig(time=100, equilibration=10, time_step=0.001),
 }
+REBO_CONFIG = DynamicsConfig(time=50, equilibration=5, time_step=0.002)
+REBO_CELL, REBO_SEED = (8, 5), 5
 QUICK = {"time": 4, "equilibration": 2, "interval": 0.05}
 QUICK_CELL = (6, 3)
 CELLS = ((4, 2), (6, 3), (12, 6), (18, 9))
@@ -119,6 +121,7 @@ def main() -> int:
     if options.quick:
         missed = []  # small cells do not vibrate as large ones
     else:
+        compare_growth(options.out)
         figures["potentials"] = compare_potentials()
     figures["missed"] = missed
     if options.json:
@@ -329,6 +332,28 @@ def compare_edges() -> list[str]:
 def find_by_atom(positions: np.ndarray, structure: Atoms) -> np.ndarray:
     """Mean square displacement in plane, per axis, of every atom, Å²."""
     return remove_motion(positions, structure).var(axis=0)[:, :2].mean(axis=1)
+
+
+def compare_growth(folder: Path) -> None:
+    """Print how edges grow from 300 to 773 K with a potential that holds them together."""
+    tables = {}
+    for temperature in TEMPERATURES:
+        path = folder / f"REBO_ribbon_{temperature}.npz"
+        start = make_cell("MoS2", "ribbon", REBO_CELL)
+        if not path.exists():
+            positions, _ = run_dynamics(
+                start, temperature, config=REBO_CONFIG, potential=REBO, rng=REBO_SEED
+            )
+            np.savez(path, positions=positions.astype(np.float32))
+        with np.load(path) as file:
+            tables[temperature] = measure_amplitudes(file["positions"], start)
+    cold, hot = tables.values()
+    print("ribbon of MoS2 by REBO, in plane, 773 K over 300 K:")
+    for (_, low), (_, high) in zip(cold.iterrows(), hot.iterrows(), strict=True):
+        growth = high[AXES[0]] / low[AXES[0]]
+        error = growth * np.hypot(*(row[f"{AXES[0]}_err"] / row[AXES[0]] for row in (low, high)))
+        print(f"{low['element']}{low['coordination']} {growth:.2f} ± {error:.2f}")
+    print()
 
 
 def compare_potentials() -> list[dict]:
