@@ -5,11 +5,17 @@ import pytest
 
 import adatom
 
-HEAVY = {"torch", "abtem", "rsciio", "matplotlib", "accelerate"}
+HEAVY = {"torch", "abtem", "rsciio", "matplotlib", "accelerate", "lammps", "chgnet"}
 
 
 @pytest.mark.parametrize(
-    "code", ["import adatom", "from adatom.cli import main; main(['analyze', '--help'])"]
+    "code",
+    [
+        "import adatom",
+        "from adatom.cli import main; main(['analyze', '--help'])",
+        "from adatom.cli import main; main(['vibrations', '--help'])",
+        "import adatom.theory.dynamics, adatom.theory.harmonic, adatom.theory.vibrations",
+    ],
 )
 def test_import_and_help_stay_light(code):
     code += "; import sys; print(' '.join(m for m in sys.modules if '.' not in m))"

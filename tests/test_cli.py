@@ -24,6 +24,8 @@ def run(capsys, *arguments):
         (["analyze", "a.tif", "--pixel-size", "-1"], "pixel_size: input should be greater than 0"),
         (["analyze", "a.tif", "--modle", "x"], "Unknown option: --modle"),
         (["simulate", "haadf_mx2", "--out", "x", "--n", "0"], "--n"),
+        (["vibrations", "a.xyz"], "--temperature requires an argument"),
+        (["vibrations", "a.xyz", "--temperature", "0"], "temperature: input should be greater"),
     ],
 )
 def test_wrong_commands_exit_with_2(capsys, arguments, message):
@@ -35,7 +37,9 @@ def test_wrong_commands_exit_with_2(capsys, arguments, message):
     assert "pydantic" not in err
 
 
-@pytest.mark.parametrize("command", ["analyze", "simulate", "train", "evaluate", "info", "demo"])
+@pytest.mark.parametrize(
+    "command", ["analyze", "simulate", "train", "evaluate", "info", "demo", "vibrations"]
+)
 def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
@@ -111,3 +115,24 @@ def test_closed_pipe_is_no_error():
     done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
     os.close(write_end)
     assert b"Traceback" not in done.stderr
+
+
+def test_vibrations_print_a_table_or_one_error(capsys, tmp_path, monkeypatch):
+    import pandas as pd
+
+    import adatom.workflows.vibrations as workflow
+
+    row = {"element": "Mo", "coordination": 6, "n_atoms": 9}
+    row |= dict.fromkeys(("u2_in_plane", "u2_out_of_plane"), 0.0031)
+    row |= dict.fromkeys(("u2_in_plane_err", "u2_out_of_plane_err"), 0.0002)
+    result = workflow.VibrationsResult(tmp_path, pd.DataFrame([row]), ("short",))
+    command = ("vibrations", tmp_path / "a.xyz", "--temperature", 300, "--out", tmp_path)
+    code, _, err = run(capsys, *command)
+    assert (code, err) == (1, f"adatom: error: {tmp_path}/a.xyz: does not exist, or is no file\n")
+    monkeypatch.setattr(workflow, "find_vibrations", lambda *_, **__: result)
+    code, out, err = run(capsys, *command)
+    assert code == 0
+    assert "0.00310 ± 0.00020" in out
+    assert err == f"adatom: warning: {tmp_path}/a.xyz: short\n"
+    _, out, _ = run(capsys, *command, "--json")
+    assert json.loads(out)["amplitudes"][0]["n_atoms"] == 9

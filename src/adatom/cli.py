@@ -17,6 +17,7 @@ from adatom.core.errors import AdatomError, FileError
 from adatom.core.progress import Report, show_progress
 from adatom.core.runs import plain_values
 from adatom.workflows.analyze import DEFAULT, AnalyzeConfig, choose_folders
+from adatom.workflows.vibrations import VibrationsConfig
 
 HELP = """From atomic-resolution microscope images to atoms, defects and their kinetics.
 
@@ -191,6 +192,32 @@ def demo(
     with show_progress() as report:
         text = run_demo(out, report=report)
     print(text)
+
+
+@app.command
+def vibrations(
+    structure: Annotated[Path, Parameter(help="A structure file that ASE reads.")],
+    /,
+    *,
+    config: Annotated[VibrationsConfig, Parameter(name="*")],
+    out: Annotated[Path, Parameter(help="Folder for the run folder.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Follow the atoms of a structure in time; leave their mean square displacements.
+
+    Needs the extra `md`. Example: adatom vibrations sheet.extxyz --temperature 300 --out results
+    """
+    from adatom.workflows.vibrations import find_vibrations, format_amplitudes
+
+    with show_progress(quiet=as_json) as report:
+        result = find_vibrations(structure, out, config=config, report=report)
+    if as_json:
+        found = {"folder": result.folder, "warnings": result.warnings}
+        _print_json(found | {"amplitudes": result.table.to_dict("records")})
+        return
+    for warning in result.warnings:
+        print(f"adatom: warning: {structure}: {warning}", file=sys.stderr)
+    print(f"{format_amplitudes(result.table)}\n  {result.folder}")
 
 
 @models.command(name="list")

@@ -1,0 +1,1 @@
+"""Numbers from theory: vibrations by molecular dynamics and by normal modes."""
