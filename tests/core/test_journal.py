@@ -38,9 +38,18 @@ def test_another_key_starts_anew(tmp_path):
         assert journal.n_done == 0
 
 
-def test_an_error_takes_it_away(tmp_path):
-    fill(tmp_path / "a", {}, 1, error=ValueError)
+def test_an_error_of_ours_takes_it_away(tmp_path):
+    fill(tmp_path / "a", {}, 1, error=FileError)
     assert not (tmp_path / "a").exists()
+    fill(tmp_path / "a", {}, 1, error=MemoryError)
+    assert (tmp_path / "a").exists()
+
+
+def test_a_damaged_part_is_done_again(tmp_path):
+    fill(tmp_path / "a", {}, 3)
+    (tmp_path / "a" / "000001.parquet").write_bytes(b"")
+    with Journal(tmp_path / "a", {}) as journal:
+        assert journal.n_done == 1
 
 
 def test_two_cannot_work_on_one(tmp_path):

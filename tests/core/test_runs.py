@@ -96,5 +96,8 @@ def test_checksum_of_file_and_folder(tmp_path):
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert find_checksum(tmp_path / "a") == known
     before = find_checksum(tmp_path)
+    (tmp_path / ".b.unfinished").mkdir()
+    (tmp_path / ".b.unfinished" / "log").write_text("of a run")
+    assert find_checksum(tmp_path) == before
     (tmp_path / "a").rename(tmp_path / "b")
     assert find_checksum(tmp_path) != before

@@ -38,7 +38,8 @@ def test_neighbor_distances_are_unbiased_by_noise(sheet):
     two = pd.concat([moved, moved.assign(frame=1)])
     distances = find_neighbor_distances([two])
     assert np.median(distances) == pytest.approx(3.16 / 3**0.5, abs=0.02)
-    assert len(find_neighbor_distances([moved, moved])) == len(distances)
+    stray = moved.iloc[:2].assign(x=[500.0, 560.0])  # in an empty part
+    assert len(find_neighbor_distances([moved, moved, stray])) == len(distances)
     assert len(distances) == 2 * len(find_neighbor_distances([atoms]))
 
 

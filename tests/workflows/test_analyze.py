@@ -1,4 +1,5 @@
 import json
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def truth(monkeypatch, sheet, fake_model):
     def find_atoms(frame, model, config, done):
         seen.append(config)
         assert frame.dims == ("y", "x")
-        assert not done
+        assert not list(done)
         yield atoms if frame.max() > 0 else atoms.iloc[:0]
 
     monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
@@ -74,14 +75,16 @@ def test_movie_keeps_frame_numbers_and_empty_frames(truth, tmp_path):
     assert (result.folder / "figures" / "counts.svg").exists()
 
 
-@pytest.mark.parametrize("is_changed", [False, True])
-def test_a_stopped_movie_continues(truth, tmp_path, monkeypatch, is_changed):
+@pytest.mark.parametrize(
+    ("stop_at", "is_changed"), [("2 frames", 0), ("2 frames", 1), ("write", 0)]
+)
+def test_a_stopped_movie_continues(truth, tmp_path, stop_at, is_changed):
     image, atoms, seen = truth
     movie = xr.concat([image, image, image * 0, image], dim="frame")
     write_image(movie, tmp_path / "movie.zarr")
 
     def stop(done, in_all, text):
-        if done == 2 and in_all == 4:
+        if stop_at in text:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -89,13 +92,29 @@ def test_a_stopped_movie_continues(truth, tmp_path, monkeypatch, is_changed):
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"movie.zarr", ".movie.unfinished"}
     n_before, texts = len(seen), []
-    config = AnalyzeConfig(use_lattice=not is_changed)
+    config = AnalyzeConfig(pixel_size=0.201 if is_changed else None)
     report = lambda done, in_all, text: texts.append(text)  # noqa: E731
     result = analyze_image(tmp_path / "movie.zarr", tmp_path, config=config, report=report)
-    assert len(seen) - n_before == (4 if is_changed else 2)
+    assert len(seen) - n_before == (4 if is_changed else 2 if "frames" in stop_at else 0)
     assert ("find atoms: 1 frames" in texts) == is_changed
     assert result.atoms["frame"].value_counts().to_dict() == dict.fromkeys((0, 1, 3), len(atoms))
     assert not (tmp_path / ".movie.unfinished").exists()
+
+
+def test_movies_are_not_held_in_memory(truth, tmp_path, monkeypatch):
+    image, atoms, _ = truth
+    write_image(xr.concat([image] * 4, dim="frame"), tmp_path / "movie.zarr")
+    monkeypatch.setattr("adatom.images.read.LAZY_BYTES", 100)
+    frames = []
+
+    def find_atoms(frame, model, config, done):
+        frames.append(weakref.ref(frame.data))
+        assert sum(known() is not None for known in frames) <= 2
+        yield atoms
+
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
+    analyze_image(tmp_path / "movie.zarr", tmp_path)
+    assert len(frames) == 4
 
 
 def test_an_error_leaves_nothing_behind(truth, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from adatom.core.errors import FileError
+from adatom.core.errors import AdatomError, FileError
 
 _KEY = "key.json"
 
@@ -19,8 +19,9 @@ _KEY = "key.json"
 class Journal:
     """Tables of the parts that are done, in a hidden folder that goes when the work is whole.
 
-    It stays if the work is interrupted or killed, and is taken up by the next run with the same
-    key; one of another key is emptied. It also goes after an error, which would come again.
+    It stays if the work is interrupted, killed or ends for want of memory or disk, and is taken up
+    by the next run with the same key; one of another key is emptied. It goes after an error of
+    adatom's own, which would come again.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class Journal:
             for old in self._folder.glob("*.parquet"):
                 old.unlink()
             known.write_text(self._key, encoding="utf-8")
-        while self._place(self._n_done).is_file():
+        while self._is_whole(self._n_done):
             self._n_done += 1
         return self
 
@@ -64,9 +65,15 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._lock.release()
-        if kind is None or issubclass(kind, Exception):
+        would_come_again = isinstance(error, AdatomError) and not isinstance(
+            error.__cause__, OSError
+        )
+        if error is None or would_come_again:
+            for old in self._folder.glob("*.*"):  # under the lock: another run starts from nothing
+                old.unlink(missing_ok=True)
+            self._lock.release()
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.release()
 
     @property
     def n_done(self) -> int:
@@ -82,9 +89,22 @@ class Journal:
         """Keep the table of one more part."""
         place = self._place(self._n_done)
         beside = place.with_suffix(".part")
-        table.to_parquet(beside)
+        with beside.open("wb") as file:
+            table.to_parquet(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, place)
         self._n_done += 1
+
+    def _is_whole(self, number: int) -> bool:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            pq.read_metadata(self._place(number))
+        except (OSError, pa.ArrowInvalid):
+            return False
+        return True
 
     def _place(self, number: int) -> Path:
         return self._folder / f"{number:06}.parquet"

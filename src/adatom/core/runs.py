@@ -21,6 +21,7 @@ from adatom.core.errors import FileError
 
 SUFFIX = ".adatom"
 RECORD_NAME = "run.json"
+OWN_SUFFIXES = (SUFFIX, ".part", ".unfinished")  # of folders that a run leaves or works in
 LIBRARIES = ("adatom", "torch", "numpy", "scipy", "pandas", "xarray")
 
 logger = logging.getLogger("adatom")
@@ -89,7 +90,7 @@ class RunRecord:
 
 
 def find_checksum(path: str | Path) -> str:
-    """SHA-256 of a file, or of a folder's files with their names in order.
+    """SHA-256 of a file, or of a folder's files with their names in order, runs of adatom left out.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def find_checksum(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
     for part in sorted(inner for inner in path.rglob("*") if inner.is_file()):
+        if any(above.suffix in OWN_SUFFIXES for above in part.relative_to(path).parents):
+            continue
         digest.update(part.relative_to(path).as_posix().encode() + b"\0")
         digest.update(bytes.fromhex(find_checksum(part)))
     return digest.hexdigest()

@@ -64,7 +64,8 @@ class TableWriter:
             f"{key} ({self._units[key]})" if key in self._units else key
             for key in map(str, table.columns)
         ]
-        rounded = table.apply(lambda column: _round(column) if column.dtype == float else column)
+        is_float = [name for name in table.columns if table[name].dtype == float]
+        rounded = table.assign(**{str(name): _round(table[name].to_numpy()) for name in is_float})
         options = csv.WriteOptions(include_header=is_first, quoting_style="needed")
         csv.write_csv(
             pa.Table.from_pandas(rounded, preserve_index=False).rename_columns(names),
@@ -84,12 +85,12 @@ class TableWriter:
         return pa.schema(fields, metadata=schema.metadata)
 
 
-def _round(values: pd.Series) -> pd.Series:
+def _round(values: np.ndarray) -> np.ndarray:
     """Numbers of six significant digits."""
-    size = values.abs().where(values.abs() > 0, 1.0).fillna(1.0)
-    digits = 5 - np.floor(np.log10(size)).clip(-16, 16)
-    up, down = 10.0 ** digits.clip(lower=0), 10.0 ** (-digits).clip(lower=0)
-    return (values * up / down).round() / up * down
+    size = np.where(np.isfinite(values) & (values != 0), np.abs(values), 1.0)
+    digits = 5 - np.clip(np.floor(np.log10(size)), -16, 16)
+    up, down = 10.0 ** np.maximum(digits, 0), 10.0 ** np.maximum(-digits, 0)
+    return np.round(values * up / down) / up * down
 
 
 def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None) -> pd.DataFrame:

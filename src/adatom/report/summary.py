@@ -1,6 +1,6 @@
 """What an atoms table says in a few numbers: counts, densities, fractions, errors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -183,23 +183,36 @@ def find_neighbor_distances(parts: Iterable[pd.DataFrame]) -> np.ndarray:
     Parameters
     ----------
     parts : iterable of DataFrame
-        Parts of the atoms table of one or several frames; only one is held at a time, and pairs
-        across two parts of a large image are left out.
+        Parts of the atoms table of one or several frames, passed over twice; only one is held at a
+        time, and pairs across two parts of a large image are left out.
 
     Returns
     -------
     (N,) float32 array, Å
         One distance per pair.
     """
-    found = [np.empty(0, np.float32)]
+    nearest = [np.empty(0, np.float32)]
+    for places in _split_frames(parts):
+        nearest.append(_measure_nearest(places))
+    all_nearest = np.concatenate(nearest)
+    if not len(all_nearest):
+        return all_nearest
+    reach = SHELL * float(np.median(all_nearest))
+    found = []
+    for places in _split_frames(parts):
+        pairs = cKDTree(places).query_pairs(reach, output_type="ndarray")
+        apart = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)
+        found.append(apart.astype(np.float32))
+    return np.concatenate(found)
+
+
+def _split_frames(parts: Iterable[pd.DataFrame]) -> Iterator[np.ndarray]:
+    """Places (N, 2) of the columns of each part that are in one frame, two at least."""
     for part in parts:
         for _, frame in part.groupby("frame"):
-            places = frame[["x", "y"]].to_numpy()
-            if len(places) < 2:
-                continue
-            tree = cKDTree(places)
-            nearest = float(np.median(np.asarray(tree.query(places, k=2)[0])[:, 1]))
-            pairs = tree.query_pairs(SHELL * nearest, output_type="ndarray")
-            apart = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)
-            found.append(apart.astype(np.float32))
-    return np.concatenate(found)
+            if len(frame) > 1:
+                yield frame[["x", "y"]].to_numpy()
+
+
+def _measure_nearest(places: np.ndarray) -> np.ndarray:
+    return np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1].astype(np.float32)

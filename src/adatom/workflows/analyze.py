@@ -5,7 +5,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +26,7 @@ from adatom.core.runs import (
     find_checksum,
     library_versions,
     open_run,
+    plain_values,
     write_record,
 )
 from adatom.core.tables import ATOM_COLUMNS, UNITS
@@ -141,7 +142,11 @@ def analyze_image(
     material = get_material(config.material) if config.material else None
     place = choose_folders([path], out, config.item)[0]
     step, timings = _make_clock(report)
-    with open_run(place) as folder, warnings.catch_warnings(record=True) as caught:
+    with (
+        ExitStack() as finally_,  # left after the run folder is in its place
+        open_run(place) as folder,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
         with step("read"):
             image = read_image(path, config.item, pixel_size=config.pixel_size)
@@ -153,24 +158,29 @@ def analyze_image(
             logger.info("%s: %s", name, choice)
             model = load_model(name)
         source = _describe_input(path, config.item)
-        key = {"input": source["sha256"], "config": config.model_dump(), "name": name}
-        key |= {"model": model.card.checksum, "versions": library_versions()}
+        key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
+        key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
+        key |= {"image": list(image.shape), "pixel_size": calibration.pixel_size}
         unfinished = place.with_name(f".{place.stem}.unfinished")
-        with step("find atoms"), Journal(unfinished, key) as journal:
+        journal = finally_.enter_context(Journal(unfinished, plain_values(key)))
+        with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
             _write_atoms(journal, image.attrs.get("units"), folder)
+        card, device = model.card, str(next(model.network.parameters()).device)
+        del model  # with the memory of its last image
+        release_memory()
         with step("write"):
-            summary, view = _write_results(calibration, model.card, material, folder)
+            summary, view = _write_results(calibration, card, material, folder)
         notes = collect_notes(path, image, calibration, caught) + doubt_result(summary, calibration)
-        notes += doubt_kind(calibration, model.card, folder / TABLE)
+        notes += doubt_kind(calibration, card, folder / TABLE)
         record = RunRecord(
             task="analyze",
             started=started,
             input=source,
             config=config.model_dump(),
             seed=None,
-            device=str(next(model.network.parameters()).device),
-            model=model.card.model_dump(mode="json") | {"choice": choice},
+            device=device,
+            model=card.model_dump(mode="json") | {"choice": choice},
             image=_describe_image(image) | {"view": view},
             calibration=_describe_calibration(calibration, image),
             summary=summary,
@@ -241,15 +251,16 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
     return step, timings
 
 
-def _first_frame(image: "xr.DataArray") -> "xr.DataArray":
-    """The first frame of a movie; a still is its only frame."""
-    return _load_frame(image.isel(frame=0)) if "frame" in image.dims else image
+def _load_frame(image: "xr.DataArray", index: int = 0) -> "xr.DataArray":
+    """A frame of a movie in memory, unless it is large; a still is its only frame.
 
-
-def _load_frame(frame: "xr.DataArray") -> "xr.DataArray":
-    """A frame in memory, unless it is large: what needs it then reads it part by part."""
+    What is large is read part by part.
+    """
     from adatom.images.formats import LAZY_BYTES
 
+    if "frame" not in image.dims:
+        return image
+    frame = image.isel(frame=index)
     return frame.load() if frame.nbytes <= LAZY_BYTES else frame
 
 
@@ -266,17 +277,16 @@ def _find_in_frames(
     from adatom.detect.refine import RefineConfig
 
     finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
-    frames = [image.isel(frame=n) for n in range(image.sizes.get("frame", 0))] or [image]
-    n_parts = count_parts(frames[0])
-    n_units, unit = len(frames) * n_parts, "part" if n_parts > 1 else "frame"
+    n_frames, n_parts = image.sizes.get("frame", 1), count_parts(image)
+    n_units, unit = n_frames * n_parts, "part" if n_parts > 1 else "frame"
     if journal.n_done:
         logger.info("%d of %d %ss were done before", journal.n_done, n_units, unit)
-    for index, frame in enumerate(frames):
+    for index in range(n_frames):
         first, end = index * n_parts, (index + 1) * n_parts
         if journal.n_done >= end:
             continue
-        loaded, known = _load_frame(frame), list(journal.read(first, end))
-        for found in find_atoms_by_part(loaded, model, config=finding, done=known):
+        frame, known = _load_frame(image, index), journal.read(first, end)
+        for found in find_atoms_by_part(frame, model, config=finding, done=known):
             journal.append(found.assign(frame=_frame_number(frame)))
             if n_units > 1:
                 report(journal.n_done, n_units, f"find atoms: {journal.n_done} {unit}s")
@@ -341,7 +351,7 @@ def _write_results(
     if material is not None:
         columns = TableParts(table, tuple(ATOM_COLUMNS))
         write_structure(columns, folder / "structure.extxyz", material)
-    shown = shrink_image(_first_frame(image))
+    shown = shrink_image(_load_frame(image))
     return summary, write_figures(shown, distances, calibration.material, folder)
 
 
@@ -352,7 +362,7 @@ def _describe_input(path: Path, item: str | None) -> dict[str, Any]:
 
 def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
     known = {name: image.attrs.get(name) for name in ("modality", "energy_eV", "dose", "units")}
-    first = _first_frame(image)
+    first = _load_frame(image)
     return known | {
         "shape": [image.sizes["y"], image.sizes["x"]],
         "frames": image.sizes.get("frame", 1),
