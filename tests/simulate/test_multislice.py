@@ -52,6 +52,31 @@ def test_planes_are_abtem_on_fine_grids_and_slices(energy, tilt):
     assert distance(image(other, 60), image(slices, 60.1)) > 0.1
 
 
+def test_usual_pixels_are_fine_enough_for_heavy_atoms():
+    """Against pixels of a quarter, in frequencies that a good microscope transfers."""
+    sheet = make_mos2()
+    sheet.numbers[sheet.numbers == 42] = 74
+    usual, fine = (
+        simulate_exit_wave(sheet, 80e3, config=SliceConfig(pixel_size=size)).crop(1.6)
+        for size in (0.1, 0.025)
+    )
+    difference = (usual.spectrum - fine.spectrum).ravel()[1:]
+    assert np.linalg.norm(difference) < 0.03 * np.linalg.norm(fine.spectrum.ravel()[1:])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"energy_eV": -80e3}, "energy_eV: must be above 0"),
+        ({"displacements": np.zeros(5)}, "displacements: must be 36 numbers"),
+        ({"displacements": np.full(36, -0.01)}, "none below 0"),
+    ],
+)
+def test_wrong_input_is_refused(wrong, rule):
+    with pytest.raises(ConfigError, match=rule):
+        simulate_exit_wave(make_mos2(), **{"energy_eV": 80e3} | wrong)
+
+
 def test_other_structures_go_through_abtem():
     sheet = make_mos2()
     sheet.positions[:, 2] += np.linspace(-1, 1, len(sheet))

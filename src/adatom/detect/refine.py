@@ -14,10 +14,11 @@ from adatom.detect.prior import combine_prediction, fit_displacements, predict_p
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
 from adatom.detect.threads import limit_blas, share_out
-from adatom.detect.tiles import choose_window, cut_tiles, lies_in
+from adatom.detect.tiles import choose_window, cut_tiles, lies_in, whole_tile
 
 FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with
 RIM = 1.5  # Å that a column may lie outside the image
+DARKEST = 0.02  # of the mean: the least that is expected of a pixel, for its noise
 ROUGH, FINE = 0.15, 0.01  # to which steps are solved
 FEWEST_FOR_SHAPE = 20  # columns; fewer keep the Gaussian
 MOST_STEPS = 4  # of the last fit
@@ -128,25 +129,31 @@ def refine_positions(
     start = (positions - (bins - 1) / 2) / bins
     pixels = (float(coarse[0]), float(coarse[1]))
     scaled = binned / unit
+    # A dark part of an image of counts is not free of noise.
+    darkest = DARKEST * float(np.abs(scaled).mean())
+    noise = Noise(0.0, 1.0, darkest) if is_counts else Noise(1.0, 0.0)
     with limit_blas():
         if profile is None and (window := choose_window(scaled.shape, start, pixels)):
             inside = lies_in(start, window, scaled.shape)
             origin = np.array([part.start for part in window])
-            part = _fit(scaled[window], start[inside] - origin, pixels, is_counts, None, config)
+            part = _fit(scaled[window], start[inside] - origin, pixels, noise, None, config)
             profile = part.profile
-        tiles, found = cut_tiles(scaled.shape, pixels), []
+        # Without a window that tells the shape, the whole image does: it is not cut.
+        is_whole = profile is None
+        tiles = [whole_tile(scaled.shape)] if is_whole else cut_tiles(scaled.shape, pixels)
+        found: list[_Part] = []
 
         def work(first: int, end: int) -> None:
             for tile in tiles[first:end]:
                 if len(seen := np.flatnonzero(lies_in(start, tile.crop, scaled.shape))):
                     origin = np.array([part.start for part in tile.crop])
                     local = (scaled[tile.crop], start[seen] - origin, pixels)
-                    part = _collect(_fit(*local, is_counts, profile, config), len(seen), config)
+                    part = _collect(_fit(*local, noise, profile, config), len(seen), config)
                     mine = lies_in(start[seen], tile.core, scaled.shape)
                     found.append(part.select(mine, seen[mine], origin))
 
         share_out(work, len(tiles), fewest=1)
-    return _join(found, bins, 1.0 if is_counts else float(coarse.prod()), unit)
+    return _join(found, bins, is_counts, coarse, unit)
 
 
 def _check(
@@ -188,14 +195,15 @@ def _fit(  # noqa: PLR0917
     values: np.ndarray,
     start: np.ndarray,
     sizes: tuple[float, float],
-    is_counts: bool,
+    noise: Noise,
     profile: Profile | None,
     config: RefineConfig,
 ) -> JointFit:
+    """Fit columns; the noise is found from the residual unless it is that of counts."""
+    is_counts = noise.constant == 0
     spacing = (config.background_spacing / sizes[0], config.background_spacing / sizes[1])
     background = make_background(values.shape, spacing)
     first = profile or make_gaussian_profile(FIRST_WIDTH**2)
-    noise = Noise(0.0, 1.0) if is_counts else Noise(1.0, 0.0)
     fit = JointFit(values, start, sizes, background, first, noise)
     fit.iterate(2 if profile is None else 1, tolerance=ROUGH)
     if profile is None:
@@ -283,7 +291,9 @@ def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> _Part:
     )
 
 
-def _join(parts: list[_Part], bins: np.ndarray, area: float, unit: float) -> Refined:
+def _join(
+    parts: list[_Part], bins: np.ndarray, is_counts: bool, coarse: np.ndarray, unit: float
+) -> Refined:
     """All columns in the order given, in the pixels and the unit of the image as it came."""
     order = np.argsort(np.concatenate([part.rows for part in parts]))
 
@@ -291,7 +301,7 @@ def _join(parts: list[_Part], bins: np.ndarray, area: float, unit: float) -> Ref
         return np.concatenate([getattr(part, name) for part in parts])[order]
 
     priors = [part.prior for part in parts if part.prior is not None]
-    is_counts = area == 1
+    area = 1.0 if is_counts else float(coarse.prod())
     return Refined(
         positions=take("positions") * bins + (bins - 1) / 2,
         errors=take("errors") * bins,

@@ -28,6 +28,12 @@ class Tile:
     crop: tuple[slice, slice]
 
 
+def whole_tile(shape: tuple[int, int]) -> Tile:
+    """A tile that is the whole image."""
+    whole = (slice(0, shape[0]), slice(0, shape[1]))
+    return Tile(whole, whole)
+
+
 def cut_tiles(shape: tuple[int, int], sizes: tuple[float, float]) -> list[Tile]:
     """Cut an image into tiles of about equal size, whatever the number of threads.
 

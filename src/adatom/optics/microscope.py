@@ -45,7 +45,9 @@ class Lens(Config):
 
     def draw(self, rng: np.random.Generator) -> Self:
         """The same with numbers drawn from its ranges."""
-        drawn = {k: draw_value(v, rng) for k, v in self if isinstance(v, Draw)}
+        # In this order the data sets of the shipped models were drawn.
+        fields = sorted(self, key=lambda field: field[0] not in {"energy_eV", "semi_angle"})
+        drawn = {k: draw_value(v, rng) for k, v in fields if isinstance(v, Draw)}
         return self.model_copy(update=drawn)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from adatom.core.random import NotNegative, Number
+from adatom.core.random import NotNegative, Number, Positive
 from adatom.optics.aberrations import aberration_phase
 from adatom.optics.microscope import Lens, electron_wavelength
 
@@ -11,7 +11,7 @@ from adatom.optics.microscope import Lens, electron_wavelength
 class ImagingMicroscope(Lens):
     """A transmission microscope with parallel light. Every number is fixed or a range."""
 
-    energy_eV: Number = Field(80e3, description="Electron energy, eV.")
+    energy_eV: Positive = Field(80e3, description="Electron energy, eV.")
     focal_series: tuple[float, ...] = Field(
         (0.0,), min_length=1, description="What each image adds to the defocus, Å."
     )

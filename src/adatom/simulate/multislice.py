@@ -101,6 +101,7 @@ def simulate_exit_wave(
         If the cell is no box, or a rule of the configuration is broken.
     """
     grid = make_grid(structure, config.pixel_size)
+    _check(structure, energy_eV, displacements)
     if find_planes(structure.positions[:, 2]) is None:
         if displacements is not None:
             raise ConfigError("displacements: the atoms must lie in planes; draw phonons instead")
@@ -115,6 +116,20 @@ def simulate_exit_wave(
         exit_height=float(structure.cell[2, 2]),
         tilt=tilt,
     )
+
+
+def _check(structure: ase.Atoms, energy_eV: float, displacements: np.ndarray | None) -> None:
+    if not energy_eV > 0:
+        raise ConfigError(f"energy_eV: must be above 0 (got {energy_eV:g})")
+    if (structure.numbers < 1).any():
+        raise ConfigError("structure: must hold elements only (got X)")
+    if displacements is None:
+        return
+    if np.shape(displacements) != (len(structure),) or (np.asarray(displacements) < 0).any():
+        raise ConfigError(
+            f"displacements: must be {len(structure)} numbers, one for each atom, none below 0 "
+            f"(got shape {np.shape(displacements)})"
+        )
 
 
 def slice_exit_wave(
@@ -209,6 +224,7 @@ def simulate_haadf(
             f"{config.pixel_size:g} Å; take pixels of {finest:.3f} Å "
             f"(got {microscope.outer_angle:g})"
         )
+    _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
     rng = make_rng(rng)
     still = structure.positions[:, :2]
     images = []

@@ -114,6 +114,8 @@ def transmit_planes(
         height = here
         potential = _project(positions[members], numbers[members], smear[members], grid, scattering)
         through = torch.polar(torch.ones_like(potential), constant * potential)
+        # Without the frequencies that would be aliased in the product with the wave.
+        through = torch.fft.ifft2(torch.fft.fft2(through) * in_band)
         wave = torch.fft.ifft2(spectrum, norm="forward") * through
         spectrum = torch.fft.fft2(wave, norm="forward")
     if height is not None and exit_height is not None:
@@ -147,11 +149,13 @@ def _project(
 
 
 def _half_plane(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frequencies ky and kx ≥ 0 that the wave carries, 1/Å, and the rows of these ky."""
+    """Frequencies ky and kx ≥ 0 of the potential, 1/Å, and the rows of these ky.
+
+    All that the grid holds: the exponential brings high ones down.
+    """
     ky, kx = grid.frequencies()
-    rows = np.flatnonzero(np.abs(ky) <= grid.k_max)
-    kx = kx[: grid.shape[1] // 2]
-    return ky[rows], kx[kx <= grid.k_max], rows
+    rows = np.flatnonzero(np.arange(len(ky)) != len(ky) / 2)
+    return ky[rows], kx[: (len(kx) + 1) // 2], rows
 
 
 def _turn(k: np.ndarray, places: np.ndarray) -> torch.Tensor:
