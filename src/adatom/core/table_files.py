@@ -1,4 +1,4 @@
-"""Tables on disk, written and read a part at a time, so that memory does not grow with them."""
+"""Tables on disk, written and read a part at a time, so that they are never held whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -143,7 +143,7 @@ def analyze_image(
     place = choose_folders([path], out, config.item)[0]
     step, timings = _make_clock(report)
     with (
-        ExitStack() as finally_,  # left after the run folder is in its place
+        ExitStack() as afterwards,  # left when the run folder is in its place
         open_run(place) as folder,
         warnings.catch_warnings(record=True) as caught,
     ):
@@ -162,7 +162,7 @@ def analyze_image(
         key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
         key |= {"image": list(image.shape), "pixel_size": calibration.pixel_size}
         unfinished = place.with_name(f".{place.stem}.unfinished")
-        journal = finally_.enter_context(Journal(unfinished, plain_values(key)))
+        journal = afterwards.enter_context(Journal(unfinished, plain_values(key)))
         with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
             _write_atoms(journal, image.attrs.get("units"), folder)
