@@ -97,7 +97,7 @@ def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = No
     """
     ax = draw_image(image, ax=ax)
     counts = atoms["label"].value_counts()
-    colors = label_colors(order_labels(counts.index))
+    colors = label_colors(order_labels(counts[counts > 0].index))
     handles = []
     for label, color in colors.items():
         rare = label in RARE

@@ -1,11 +1,14 @@
 """The figures of a run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from adatom.core.materials import Material
+from adatom.core.memory import release_memory
 from adatom.core.table_files import read_columns
 from adatom.plots.atoms import draw_atoms
 from adatom.plots.calibration import draw_calibration
@@ -44,22 +47,23 @@ def write_figures(
     """
     figures, table = folder / "figures", folder / "atoms.parquet"
     number = int(image.coords.get("frame", 0))
-    shown = read_columns(table, ("x", "y", "label"), frame=number)
-    write_figure(draw_atoms(image, shown), figures / "atoms.png", dots_per_inch=250)
-    intensities = read_columns(table, ("label", "intensity"))
-    drawn = {
-        "scores": draw_scores(read_columns(table, ("label", "score"))),
-        "intensities": draw_intensities(intensities, units=str(image.attrs.get("units", ""))),
-        "errors": draw_errors(read_columns(table, ("x_err", "y_err"))),
-        "neighbors": draw_neighbor_distances(
-            distances, expected=material.neighbor_distance if material else None
+    units = str(image.attrs.get("units", ""))
+    expected = material.neighbor_distance if material else None
+    drawings: dict[str, Callable[[], Any]] = {
+        "atoms": lambda: draw_atoms(image, read_columns(table, ("x", "y", "label"), frame=number)),
+        "scores": lambda: draw_scores(read_columns(table, ("label", "score"))),
+        "intensities": lambda: draw_intensities(
+            read_columns(table, ("label", "intensity")), units=units
         ),
+        "errors": lambda: draw_errors(read_columns(table, ("x_err", "y_err"))),
+        "neighbors": lambda: draw_neighbor_distances(distances, expected=expected),
     }
-    by_frame = read_columns(table, ("frame", "label"))
-    if by_frame["frame"].nunique() > 1:
-        drawn["counts"] = draw_counts(by_frame)
-    for name, ax in drawn.items():
-        write_figure(ax, figures / f"{name}.svg")
+    if read_columns(table, ("frame",))["frame"].nunique() > 1:
+        drawings["counts"] = lambda: draw_counts(read_columns(table, ("frame", "label")))
+    for name, draw in drawings.items():
+        suffix = "png" if name == "atoms" else "svg"
+        write_figure(draw(), figures / f"{name}.{suffix}", dots_per_inch=250)
+        release_memory()
     write_figure(draw_calibration(image, material=material), figures / "calibration.png")
     height, width = write_image_png(image.to_numpy(), figures / "image.png")
     x, y = image["x"].to_numpy(), image["y"].to_numpy()
