@@ -68,12 +68,13 @@ class Journal:
         would_come_again = isinstance(error, AdatomError) and not isinstance(
             error.__cause__, OSError
         )
-        if error is None or would_come_again:
-            for old in self._folder.glob("*.*"):  # under the lock: another run starts from nothing
+        is_over = error is None or would_come_again
+        if is_over:  # emptied under the lock, so that another run starts from nothing
+            for old in self._folder.glob("*.*"):
                 old.unlink(missing_ok=True)
-            self._lock.release()
-            shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.release()
+        if is_over:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def n_done(self) -> int:

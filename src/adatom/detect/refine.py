@@ -1,6 +1,7 @@
 """Refine the positions of all columns of an image at once, with their errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +23,7 @@ DARKEST = 0.02  # of the mean: the least that is expected of a pixel, for its no
 ROUGH, FINE = 0.15, 0.01  # to which steps are solved
 FEWEST_FOR_SHAPE = 20  # columns; fewer keep the Gaussian
 MOST_STEPS = 4  # of the last fit
+PER_COLUMN = ("positions", "errors", "intensity", "intensity_err", "background", "is_refined")
 MOST_SHAPES, SETTLED = 3, 0.006  # steps of the shape; change, in peaks, that ends them
 
 
@@ -141,7 +143,7 @@ def refine_positions(
         # Without a window that tells the shape, the whole image does: it is not cut.
         is_whole = profile is None
         tiles = [whole_tile(scaled.shape)] if is_whole else cut_tiles(scaled.shape, pixels)
-        found: list[_Part] = []
+        found: list[tuple[np.ndarray, Refined]] = []
 
         def work(first: int, end: int) -> None:
             for tile in tiles[first:end]:
@@ -150,7 +152,8 @@ def refine_positions(
                     local = (scaled[tile.crop], start[seen] - origin, pixels)
                     part = _collect(_fit(*local, noise, profile, config), len(seen), config)
                     mine = lies_in(start[seen], tile.core, scaled.shape)
-                    found.append(part.select(mine, seen[mine], origin))
+                    placed = replace(part, positions=part.positions + origin)
+                    found.append((seen[mine], _select(placed, mine)))
 
         share_out(work, len(tiles), fewest=1)
     return _join(found, bins, is_counts, coarse, unit)
@@ -237,37 +240,8 @@ def _fit_shape(fit: JointFit, is_counts: bool) -> None:
             fit.change_noise(fit_noise(fit))
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Columns of a tile, in the pixels and the units of the fit; as of `Refined`."""
-
-    rows: np.ndarray
-    positions: np.ndarray
-    errors: np.ndarray
-    intensity: np.ndarray
-    intensity_err: np.ndarray
-    background: np.ndarray
-    is_refined: np.ndarray
-    profile: Profile
-    prior: float | None
-
-    def select(self, mine: np.ndarray, rows: np.ndarray, origin: np.ndarray) -> "_Part":
-        """The columns that are its own, with their rows and places in the whole."""
-        return _Part(
-            rows=rows,
-            positions=self.positions[mine] + origin,
-            errors=self.errors[mine],
-            intensity=self.intensity[mine],
-            intensity_err=self.intensity_err[mine],
-            background=self.background[mine],
-            is_refined=self.is_refined[mine],
-            profile=self.profile,
-            prior=self.prior,
-        )
-
-
-def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> _Part:
-    """Columns that were listed, with their errors and what their neighbors say."""
+def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> Refined:
+    """Columns that were listed, with what their neighbors say, in pixels and units of the fit."""
     covariance = fit.covariance() * fit_inflation(fit) ** 2
     spread = np.diagonal(covariance, axis1=1, axis2=2) ** 0.5
     sizes = np.array(fit.pixel_sizes)
@@ -278,8 +252,7 @@ def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> _Part:
     )
     limit = np.array(fit.values.shape) - 1
     y, x = np.clip(np.rint(fit.positions[listed]), 0, limit).astype(np.intp).T
-    return _Part(
-        rows=np.arange(n_listed),
+    return Refined(
         positions=positions / sizes,
         errors=errors / sizes,
         intensity=fit.intensity[listed],
@@ -291,25 +264,34 @@ def _collect(fit: JointFit, n_listed: int, config: RefineConfig) -> _Part:
     )
 
 
+def _select(columns: Refined, mine: np.ndarray) -> Refined:
+    """Some of the columns, by their rows or by True and False."""
+    return replace(columns, **{name: getattr(columns, name)[mine] for name in PER_COLUMN})
+
+
 def _join(
-    parts: list[_Part], bins: np.ndarray, is_counts: bool, coarse: np.ndarray, unit: float
+    found: list[tuple[np.ndarray, Refined]],
+    bins: np.ndarray,
+    is_counts: bool,
+    coarse: np.ndarray,
+    unit: float,
 ) -> Refined:
-    """All columns in the order given, in the pixels and the unit of the image as it came."""
-    order = np.argsort(np.concatenate([part.rows for part in parts]))
-
-    def take(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts])[order]
-
+    """Columns of all tiles in the order given, in the pixels and the unit of the image."""
+    parts = [part for _, part in found]
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in PER_COLUMN
+    }
+    whole = replace(parts[0], **joined)
+    whole = _select(whole, np.argsort(np.concatenate([rows for rows, _ in found])))
     priors = [part.prior for part in parts if part.prior is not None]
-    area = 1.0 if is_counts else float(coarse.prod())
-    return Refined(
-        positions=take("positions") * bins + (bins - 1) / 2,
-        errors=take("errors") * bins,
-        intensity=take("intensity") * area * unit,
-        intensity_err=take("intensity_err") * area * unit,
-        background=take("background") * unit / (bins.prod() if is_counts else 1),
-        is_refined=take("is_refined"),
-        profile=parts[0].profile,
+    scale = unit if is_counts else unit * float(coarse.prod())
+    return replace(
+        whole,
+        positions=whole.positions * bins + (bins - 1) / 2,
+        errors=whole.errors * bins,
+        intensity=whole.intensity * scale,
+        intensity_err=whole.intensity_err * scale,
+        background=whole.background * unit / (bins.prod() if is_counts else 1),
         prior=float(np.median(priors)) if priors else None,
     )
 
