@@ -17,17 +17,15 @@ from ase.build import make_supercell, mx2
 
 from adatom.optics.microscope import electron_wavelength
 from adatom.simulate.multislice import (
-    SliceConfig,
     make_grid,
-    scatter_projected,
     simulate_exit_wave,
     slice_exit_wave,
 )
-from adatom.simulate.planes import transmit_planes
-from adatom.simulate.waves import ExitWave, Grid
+from adatom.simulate.waves import ExitWave, Grid, SliceConfig
 
 ENERGY, SPREAD, K_IMAGE = 80e3, 30.0, 1.6
 FOCI = (-30.0, 20.0, 70.0)
+PIXELS = SliceConfig(pixel_size=0.16)
 U2 = {42: 0.0036, 16: 0.0045}  # Å² per axis, about 300 K
 
 
@@ -98,11 +96,7 @@ def compare_times(n_images: int) -> dict[str, float]:
     grid = Grid((512, 512), (float(sheets[0].cell[1, 1]), float(sheets[0].cell[0, 0])))
 
     def through_planes(sheet: Atoms) -> None:
-        height = float(sheet.cell[2, 2])
-        wave = transmit_planes(
-            sheet.positions, sheet.numbers, grid, ENERGY, scatter_projected, exit_height=height
-        )
-        form_series(wave)
+        form_series(simulate_exit_wave(sheet, ENERGY, config=PIXELS))
 
     def through_slices(sheet: Atoms) -> None:
         form_series(slice_exit_wave(sheet, ENERGY, grid, (0, 0), 1.0))

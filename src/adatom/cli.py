@@ -103,16 +103,28 @@ def simulate(
     out: Annotated[Path, Parameter(help="New folder for the data set.")],
     n: Annotated[int, Parameter(help="Number of images.", validator=Number(gt=0))] = 10,
     seed: Annotated[int, Parameter(help="Seed of the images.", validator=Number(gte=0))] = 1,
+    workers: Annotated[
+        int | None,
+        Parameter(help="Processes (as many as there are cores).", validator=Number(gt=0)),
+    ] = None,
 ) -> None:
-    """Simulate a data set: images as zarr, the true atoms as Parquet.
+    """Simulate a data set: images, or waves to draw images from, and the true atoms as Parquet.
 
-    Example: adatom simulate haadf_mx2 --out data --n 20
+    A data set that was stopped goes on where it was with the same command. The same recipe and seed
+    give the same bits with any number of workers.
+
+    Example: adatom simulate hrtem_mos2 --out data --n 20
     """
+    from adatom.core.workers import count_cores
     from adatom.simulate.dataset import simulate_dataset
     from adatom.simulate.recipe import load_recipe
 
     with show_progress() as report:
-        print(simulate_dataset(load_recipe(recipe), out, n, seed=seed, report=report))
+        n_workers = workers or count_cores()
+        found = simulate_dataset(
+            load_recipe(recipe), out, n, seed=seed, n_workers=n_workers, report=report
+        )
+    print(found)
 
 
 @app.command
@@ -128,10 +140,10 @@ def train(
     Example: adatom train haadf_mx2 --out training
     """
     from adatom.learn.build import build_model
-    from adatom.simulate.recipe import load_recipe
+    from adatom.simulate.recipe import load_training
 
     with show_progress() as report:
-        print(build_model(load_recipe(recipe), out, resume=resume, report=report))
+        print(build_model(load_training(recipe), out, resume=resume, report=report))
 
 
 @app.command
@@ -149,10 +161,10 @@ def evaluate(
     """
     from adatom.learn.build import evaluate_model
     from adatom.networks.model import load_model
-    from adatom.simulate.recipe import load_recipe
+    from adatom.simulate.recipe import load_training
 
     with show_progress(quiet=as_json) as report:
-        figures = evaluate_model(load_model(model), load_recipe(recipe), n, report=report)
+        figures = evaluate_model(load_model(model), load_training(recipe), n, report=report)
     if as_json:
         _print_json(figures)
     else:

@@ -190,7 +190,7 @@ def test_threads_change_nothing(monkeypatch):
     counts, start, *_ = make_case(30, seed=12)
     found = []
     for n_threads in (1, 3):
-        monkeypatch.setattr(threads, "count_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(threads, "count_cores", lambda n=n_threads: n)
         found.append(refine_positions(counts, start, PIXEL, is_counts=True))
     np.testing.assert_array_equal(found[0].positions, found[1].positions)
     np.testing.assert_array_equal(found[0].errors, found[1].errors)

@@ -12,7 +12,7 @@ from adatom.detect.threads import limit_blas, share_out
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch):
-    monkeypatch.setattr(threads, "count_threads", lambda: 2)
+    monkeypatch.setattr(threads, "count_cores", lambda: 2)
 
 
 @pytest.mark.parametrize("n", [0, 1, 99, 200, 1001])

@@ -41,7 +41,7 @@ def test_tiles_are_the_whole(lattice, monkeypatch, n_threads):
     options = {"is_counts": True, "profile": profile}
     whole = refine_positions(values, true, PIXEL, **options)
     monkeypatch.setattr(tiles, "LARGEST_TILE", (70, 110))
-    monkeypatch.setattr(threads, "count_threads", lambda: n_threads)
+    monkeypatch.setattr(threads, "count_cores", lambda: n_threads)
     cut = refine_positions(values, true, PIXEL, **options)
     moved = np.abs(cut.positions - whole.positions) / whole.errors
     assert np.quantile(moved, 0.99) < 0.15

@@ -6,7 +6,8 @@ from ase.build import make_supercell, mx2
 
 from adatom.core.errors import ConfigError
 from adatom.optics.microscope import Microscope
-from adatom.simulate.multislice import SliceConfig, make_grid, simulate_haadf
+from adatom.simulate.multislice import make_grid, simulate_haadf
+from adatom.simulate.waves import SliceConfig
 
 CONFIG = SliceConfig(pixel_size=0.12, slice_thickness=2)
 SCOPE = Microscope(

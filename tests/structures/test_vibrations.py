@@ -45,6 +45,16 @@ def test_edges_vacancies_and_dopants(ribbon):
     assert dict(zip(kinds.tolist(), counts.tolist(), strict=True)) == {3: 79, 5: 3, 6: 37}
 
 
+def test_the_open_count_is_that_of_ase(ribbon):
+    ribbon.positions += np.random.default_rng(0).normal(0, 0.1, ribbon.positions.shape)
+    ribbon.numbers[:4] = 6
+    ribbon.pbc = False
+    ribbon.cell = (100, 100, 100)
+    far = ribbon.copy()
+    far.pbc = True  # of a cell so large that nothing meets
+    np.testing.assert_array_equal(count_neighbors(ribbon), count_neighbors(far))
+
+
 def test_atoms_without_bonds():
     assert count_neighbors(Atoms()).tolist() == []
     assert count_neighbors(Atoms("Mo2", [(0, 0, 0), (2.5, 0, 0)])).tolist() == [0, 0]

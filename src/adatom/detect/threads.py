@@ -1,7 +1,6 @@
 """Threads: a compiled loop is shared out to several, small matrices are left to one."""
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,6 +9,8 @@ from functools import cache
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from adatom.core.workers import count_cores
 
 
 def share_out(work: Callable[[int, int], object], n: int, *, fewest: int = 100) -> None:
@@ -26,7 +27,7 @@ def share_out(work: Callable[[int, int], object], n: int, *, fewest: int = 100) 
     fewest : int
         Least length of a part.
     """
-    n_parts = 1 if _inside.part else max(1, min(count_threads(), n // fewest))
+    n_parts = 1 if _inside.part else max(1, min(count_cores(), n // fewest))
     edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
 
     def run(first: int, end: int) -> None:
@@ -44,12 +45,6 @@ def share_out(work: Callable[[int, int], object], n: int, *, fewest: int = 100) 
         wait(running)
     for part in running:
         part.result()
-
-
-@cache
-def count_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Inside(threading.local):
@@ -73,7 +68,7 @@ def _submit(run: Callable[[int, int], None], first: int, end: int) -> Future[Non
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count_threads(), "adatom")
+    return ThreadPoolExecutor(count_cores(), "adatom")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has the pool but not its threads

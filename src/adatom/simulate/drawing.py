@@ -1,6 +1,8 @@
 """Structures to learn from, drawn from the ranges of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -60,6 +62,35 @@ class Host:
     number: int
     material: Material | None = None
     projection: Projection | None = None
+
+
+class _Kind(Protocol):
+    @property
+    def share(self) -> float: ...
+
+
+Kind = TypeVar("Kind", bound=_Kind)
+
+
+def choose_kind(kinds: Sequence[Kind], rng: np.random.Generator) -> Kind:
+    """Draw one of several kinds of structures, each as often as its share says.
+
+    Parameters
+    ----------
+    kinds : sequence of config
+        The kinds.
+    rng : Generator
+        Not used if there is only one.
+
+    Returns
+    -------
+    config
+        One of them.
+    """
+    if len(kinds) == 1:
+        return kinds[0]
+    shares = np.array([kind.share for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
 
 
 def draw_host(config: StructureConfig, rng: np.random.Generator) -> Host:

@@ -11,11 +11,10 @@ from adatom.core.random import draw_value, make_rng
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
 from adatom.optics.probe import transfer_function
 from adatom.simulate.detector import Detector, detect, filter_as_users_do
-from adatom.simulate.drawing import OUTSIDE, draw_host, draw_structure
+from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
 from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length, simulate_linear
 from adatom.simulate.recipe import ANY_LABEL, ColumnConfig, Recipe, SpecimenConfig
 from adatom.simulate.scan import draw_scan
-from adatom.simulate.structure import StructureConfig
 from adatom.structures.projection import label_columns, project_columns
 
 
@@ -73,7 +72,7 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     pixel_size = float(draw_value(recipe.dataset.pixel_size, rng))
     n_pixels = round(recipe.dataset.size / pixel_size)
     size = (n_pixels * pixel_size,) * 2
-    config = _choose_kind(recipe.structure, rng)
+    config = choose_kind(recipe.structure, rng)
     host = draw_host(config, rng)
     microscope = recipe.microscope.draw(rng)
     structure = draw_structure(config, host, size, rng)
@@ -117,14 +116,6 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     return Example(
         final, expected, truth.iloc[inside].reset_index(drop=True), pixel_size, is_counts
     )
-
-
-def _choose_kind(kinds: tuple[StructureConfig, ...], rng: np.random.Generator) -> StructureConfig:
-    """One of several kinds of structures, each as often as its share says."""
-    if len(kinds) == 1:
-        return kinds[0]
-    shares = np.array([kind.share for kind in kinds])
-    return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
 
 
 def _draw_thickness(positions: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:

@@ -9,27 +9,18 @@ import ase
 import numpy as np
 import xarray as xr
 from ase.data import chemical_symbols
-from pydantic import Field
 
-from adatom.core.config import Config
 from adatom.core.errors import ConfigError
 from adatom.core.random import make_rng
 from adatom.optics.aberrations import COEFFICIENTS
 from adatom.optics.microscope import Microscope, electron_wavelength
 from adatom.simulate.planes import find_planes, transmit_planes
-from adatom.simulate.waves import BAND, ExitWave, Grid, resize_spectrum
+from adatom.simulate.waves import BAND, ExitWave, Grid, SliceConfig, resize_spectrum
 
 FLAT = 1e-6  # Å: off-diagonal elements of a cell that is taken for a box
-
-
-class SliceConfig(Config):
-    """How finely a wave is calculated."""
-
-    pixel_size: float = Field(0.1, gt=0, description="Largest pixel of the grid, Å.")
-    slice_thickness: float = Field(1.0, gt=0, description="Thickness of abTEM's slices, Å.")
-
-
 DEFAULT = SliceConfig()
+# A plan of transforms that was measured differs between processes, and with it the last bits.
+_SETTINGS = {"diagnostics.progress_bar": False, "fftw.planning_effort": "FFTW_ESTIMATE"}
 
 
 def make_grid(structure: ase.Atoms, pixel_size: float) -> Grid:
@@ -81,8 +72,9 @@ def simulate_exit_wave(
     energy_eV : float
         Energy of the electrons, eV.
     displacements : (N,) array, optional
-        Mean square displacement of each atom along one axis, Å²: smears its potential. Only for
-        atoms that lie in planes.
+        Mean square displacement of each atom along one axis, Å²: the mean over its vibration is
+        taken of what it transmits; where the atoms do not lie in planes, of its potential, and
+        atoms of one element must vibrate alike.
     tilt : (float, float)
         Direction of the beam in the specimen [x, y], mrad: small tilts of the specimen about y
         and x.
@@ -102,16 +94,23 @@ def simulate_exit_wave(
     """
     grid = make_grid(structure, config.pixel_size)
     _check(structure, energy_eV, displacements)
-    if find_planes(structure.positions[:, 2]) is None:
-        if displacements is not None:
-            raise ConfigError("displacements: the atoms must lie in planes; draw phonons instead")
-        return slice_exit_wave(structure, energy_eV, grid, tilt, config.slice_thickness)
+    planes = find_planes(structure.positions)
+    if planes is None:
+        return slice_exit_wave(
+            structure,
+            energy_eV,
+            grid,
+            tilt,
+            config.slice_thickness,
+            spreads=_spread_elements(structure, displacements),
+        )
     return transmit_planes(
         structure.positions,
         structure.numbers,
+        planes,
         grid,
         energy_eV,
-        scatter_projected,
+        projected=project_potential,
         displacements=displacements,
         exit_height=float(structure.cell[2, 2]),
         tilt=tilt,
@@ -132,12 +131,31 @@ def _check(structure: ase.Atoms, energy_eV: float, displacements: np.ndarray | N
         )
 
 
+def _spread_elements(structure: ase.Atoms, displacements: np.ndarray | None) -> dict[str, float]:
+    """Root mean square displacement of each element, Å."""
+    if displacements is None:
+        return {}
+    spreads = {}
+    for number in np.unique(structure.numbers):
+        found = np.unique(displacements[structure.numbers == number])
+        symbol = chemical_symbols[number]
+        if len(found) > 1:
+            raise ConfigError(
+                f"displacements: must be one for all atoms of an element, where these do not lie "
+                f"in planes (got {found[0]:g} to {found[-1]:g} Å² of {symbol})"
+            )
+        spreads[symbol] = float(np.sqrt(found[0]))
+    return spreads
+
+
 def slice_exit_wave(
     structure: ase.Atoms,
     energy_eV: float,
     grid: Grid,
     tilt: tuple[float, float],
     slice_thickness: float,
+    *,
+    spreads: dict[str, float] | None = None,
 ) -> ExitWave:
     """Calculate the wave behind a structure by abTEM's multislice.
 
@@ -149,6 +167,8 @@ def slice_exit_wave(
         Of `make_grid`.
     slice_thickness : float
         Å.
+    spreads : dict, optional
+        Root mean square displacement along one axis (Å) by element: smears the potentials.
 
     Returns
     -------
@@ -156,11 +176,17 @@ def slice_exit_wave(
         At the upper end of the cell.
     """
     import abtem
+    from abtem.parametrizations import LobatoParametrization
 
     pixels = grid.shape[::-1]  # abTEM's arrays are [x, y]
-    with warnings.catch_warnings(), abtem.config.set({"diagnostics.progress_bar": False}):
+    with warnings.catch_warnings(), abtem.config.set(_SETTINGS):
         warnings.simplefilter("ignore")
-        potential = abtem.Potential(structure, gpts=pixels, slice_thickness=slice_thickness)
+        potential = abtem.Potential(
+            structure,
+            gpts=pixels,
+            slice_thickness=slice_thickness,
+            parametrization=LobatoParametrization(sigmas=spreads or {}),
+        )
         beam = abtem.PlaneWave(energy=energy_eV, tilt=tilt)
         wave: Any = beam.multislice(potential, lazy=False)
     ky, kx = grid.frequencies()
@@ -265,7 +291,7 @@ def _scan(
     for name in names:
         turn = getattr(microscope, f"phi{name[1:]}", None)
         aberrations |= {} if turn is None else {f"phi{name[1:]}": float(np.deg2rad(turn))}
-    with warnings.catch_warnings(), abtem.config.set({"diagnostics.progress_bar": False}):
+    with warnings.catch_warnings(), abtem.config.set(_SETTINGS):
         warnings.simplefilter("ignore")
         potential = abtem.Potential(
             structure, gpts=grid.shape[::-1], slice_thickness=slice_thickness
@@ -287,26 +313,26 @@ def _scan(
 def _projected(number: int) -> Callable[[np.ndarray], np.ndarray]:
     from abtem.parametrizations import LobatoParametrization
 
-    return LobatoParametrization().projected_scattering_factor(chemical_symbols[number])
+    return LobatoParametrization().projected_potential(chemical_symbols[number])
 
 
-def scatter_projected(number: int, square: np.ndarray) -> np.ndarray:
-    """Fourier transform of the projected potential of an atom.
+def project_potential(number: int, radius: np.ndarray) -> np.ndarray:
+    """Projected potential of an atom.
 
     Parameters
     ----------
     number : int
         Atomic number.
-    square : array, 1/Å²
-        Squares of frequencies.
+    radius : array
+        Distances from the atom, Å.
 
     Returns
     -------
     array
-        V Å³ (potential times area).
+        V Å.
 
     Notes
     -----
     I. Lobato and D. Van Dyck, Acta Cryst. A 70 (2014) 636, as abTEM tabulates it.
     """
-    return np.asarray(_projected(number)(square))
+    return np.asarray(_projected(number)(radius))

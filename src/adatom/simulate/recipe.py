@@ -2,6 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -9,9 +10,13 @@ from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
 from adatom.core.random import NotNegative, Positive, Share, limits_of
 from adatom.optics.microscope import Microscope
+from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
+from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
+from adatom.simulate.specimen import SupportConfig, ThinConfig, VibrationConfig
 from adatom.simulate.structure import MX2Config, StructureConfig
+from adatom.simulate.waves import BAND, SliceConfig
 
 ANY_LABEL = "column"
 FEWEST_PIXELS = 16
@@ -110,6 +115,7 @@ class CardConfig(Config):
 class Recipe(Config):
     """Everything that a data set and a model are made from."""
 
+    modality: Literal["HAADF"] = Field("HAADF", description="What kind of images.")
     structure: tuple[StructureConfig, ...] = Field(
         (MX2Config(kind="mx2"),), min_length=1, description="Kinds of structures."
     )
@@ -140,6 +146,41 @@ class Recipe(Config):
         return self
 
 
+class WaveSetConfig(Config):
+    """Size of the images, and what is stored of the waves."""
+
+    size: float = Field(38.4, gt=0, description="Height and width of an image, Å.")
+    k_max: float = Field(1.5, gt=0, description="Highest frequency that is stored, 1/Å.")
+
+
+class HrtemRecipe(Config):
+    """Everything that a data set of exit waves, and the images of them, are made from."""
+
+    modality: Literal["HRTEM"] = Field(description="What kind of images.")
+    structure: tuple[ThinConfig, ...] = Field(min_length=1, description="Kinds of structures.")
+    support: SupportConfig = SupportConfig()
+    vibration: VibrationConfig = VibrationConfig()
+    microscope: ImagingMicroscope = ImagingMicroscope()
+    detector: Camera = Camera()
+    slices: SliceConfig = SliceConfig()
+    dataset: WaveSetConfig = WaveSetConfig()
+
+    @field_validator("structure", mode="before")
+    @classmethod
+    def _take_one_or_many(cls, given: object) -> object:
+        return [given] if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _calculates_what_it_stores(self) -> "HrtemRecipe":
+        finest = BAND / 2 / self.dataset.k_max
+        if self.slices.pixel_size > finest:
+            raise ValueError(
+                f"slices.pixel_size must be at most {finest:.3f} Å for dataset.k_max "
+                f"{self.dataset.k_max:g} 1/Å"
+            )
+        return self
+
+
 def list_recipes() -> list[str]:
     """Names of the recipes that ship with adatom."""
     folder = resources.files("adatom.simulate") / "recipes"
@@ -148,7 +189,7 @@ def list_recipes() -> list[str]:
     )
 
 
-def load_recipe(name_or_path: str | Path) -> Recipe:
+def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     """Load a recipe that ships with adatom, or a TOML file.
 
     Parameters
@@ -158,8 +199,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
     Returns
     -------
-    Recipe
-        The checked recipe.
+    Recipe or HrtemRecipe
+        The checked recipe, by its `modality`.
 
     Raises
     ------
@@ -168,12 +209,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
     Examples
     --------
-    >>> load_recipe("haadf_mx2").training.labels
-    ('M', 'X2', 'X1', 'dopant')
+    >>> load_recipe("hrtem_mos2").microscope.focal_series
+    (-30.0, 20.0, 70.0)
     """
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        return Recipe.from_mapping(read_toml(path), source=str(path))
+        return _check_recipe(read_toml(path), str(path))
     if str(name_or_path) not in list_recipes():
         raise ConfigError(
             f"recipe: must be a .toml file or one of {', '.join(list_recipes())} "
@@ -181,4 +222,39 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         )
     shipped = resources.files("adatom.simulate") / "recipes" / f"{name_or_path}.toml"
     with resources.as_file(shipped) as file:
-        return Recipe.from_mapping(read_toml(file), source=f"recipe {name_or_path}")
+        return _check_recipe(read_toml(file), f"recipe {name_or_path}")
+
+
+def load_training(name_or_path: str | Path) -> Recipe:
+    """Load a recipe that says how a network learns.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As of `load_recipe`.
+
+    Returns
+    -------
+    Recipe
+        Its images are HAADF images.
+
+    Raises
+    ------
+    ConfigError
+        As `load_recipe`, and if the recipe makes a data set only.
+
+    Examples
+    --------
+    >>> load_training("haadf_mx2").training.labels
+    ('M', 'X2', 'X1', 'dopant')
+    """
+    recipe = load_recipe(name_or_path)
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe: must say how a network learns (got {str(name_or_path)!r})")
+    return recipe
+
+
+def _check_recipe(values: dict[str, Any], source: str) -> Recipe | HrtemRecipe:
+    if values.get("modality") == "HRTEM":
+        return HrtemRecipe.from_mapping(values, source=source)
+    return Recipe.from_mapping(values, source=source)

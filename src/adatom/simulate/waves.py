@@ -3,8 +3,19 @@
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
+from scipy.fft import next_fast_len
+
+from adatom.core.config import Config
 
 BAND = 2 / 3  # of the highest frequency of the grid: what a product of two waves leaves unaliased
+
+
+class SliceConfig(Config):
+    """How finely a wave is calculated."""
+
+    pixel_size: float = Field(0.1, gt=0, description="Largest pixel of the grid, Å.")
+    slice_thickness: float = Field(1.0, gt=0, description="Thickness of abTEM's slices, Å.")
 
 
 @dataclass(frozen=True)
@@ -62,21 +73,21 @@ class ExitWave:
         """The wave itself, (H, W)."""
         return np.fft.ifft2(self.spectrum, norm="forward")
 
+    def cut(self, k_max: float) -> "ExitWave":
+        """The same wave without frequencies above `k_max`, 1/Å, on no more than these."""
+        return self._resize(k_max, [2 * int(k_max * side) + 1 for side in self.grid.length])
+
     def crop(self, k_max: float) -> "ExitWave":
-        """The same wave without frequencies above `k_max`, 1/Å, on the coarsest grid for them."""
-        # Twice, so that the intensity of an image is not aliased.
-        shape = [
-            min(n, 2 * int(np.ceil(2 * k_max * side)))
-            for n, side in zip(self.grid.shape, self.grid.length, strict=True)
-        ]
+        """The same wave without frequencies above `k_max`, 1/Å, on a grid for its intensity."""
+        # Twice the frequencies of the wave, so that those of the intensity are not aliased.
+        fewest = [2 * int(k_max * side) + 1 for side in self.grid.length]
+        return self._resize(k_max, [2 * next_fast_len(n) for n in fewest])
+
+    def _resize(self, k_max: float, shape: list[int]) -> "ExitWave":
         grid = Grid((shape[0], shape[1]), self.grid.length)
-        rows, columns = (
-            np.rint(np.fft.fftfreq(n, 1 / n)).astype(int) % whole
-            for n, whole in zip(shape, self.grid.shape, strict=True)
-        )
         ky, kx = grid.frequencies()
-        kept = self.spectrum[np.ix_(rows, columns)] * (ky[:, None] ** 2 + kx**2 <= k_max**2)
-        return ExitWave(kept.astype(np.complex64), grid, self.energy_eV)
+        kept = resize_spectrum(self.spectrum, grid.shape) * (ky[:, None] ** 2 + kx**2 <= k_max**2)
+        return ExitWave(kept, grid, self.energy_eV)
 
 
 def resize_spectrum(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -94,7 +105,7 @@ def resize_spectrum(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     (H', W') complex array
         Frequencies that both have; zero elsewhere, and at the highest one of an even number.
     """
-    resized = np.zeros(shape, complex)
+    resized = np.zeros(shape, spectrum.dtype)
     pairs = []
     for n, n_new in zip(spectrum.shape, shape, strict=True):
         half = (min(n, n_new) - 1) // 2

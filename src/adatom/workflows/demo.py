@@ -67,9 +67,9 @@ def run_demo(
 def _simulate(out: Path, config: DemoConfig) -> tuple[Path, "pd.DataFrame"]:
     from adatom.images.write import write_image
     from adatom.simulate.example import simulate_example
-    from adatom.simulate.recipe import load_recipe
+    from adatom.simulate.recipe import load_training
 
-    example = simulate_example(load_recipe(config.recipe), config.seed)
+    example = simulate_example(load_training(config.recipe), config.seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
         example.truth.to_csv(out / "truth.csv", index=False, float_format="%.5g")

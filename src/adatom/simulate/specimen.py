@@ -1,0 +1,240 @@
+"""Specimens for electrons that come straight down: sheets on a support, particles on a film."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from pydantic import Field
+
+from adatom.core.config import Config
+from adatom.core.materials import get_material
+from adatom.core.random import NotNegative, Number, Positive, Share, draw_value
+from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
+from adatom.simulate.structure import GrapheneConfig, MX2Config
+from adatom.structures.particles import make_amorphous, make_particle
+from adatom.structures.projection import label_columns, project_columns
+from adatom.structures.sheets import make_sheet
+from adatom.structures.vibrations import assign_amplitudes
+
+RIM = OUTSIDE + 2.0  # Å of specimen around the image, from which electrons reach it
+SEAM = 1.5  # Å between the specimen and its periodic image
+GAP = 2.0  # Å between a film and what lies on it
+ABOVE = 1.0  # Å from the last atom to the plane of the wave
+
+
+class ParticleConfig(Config):
+    """Particles of a face-centered metal along [110]."""
+
+    kind: Literal["particle"] = Field(description="Nanoparticles along [110].")
+    share: float = Field(1.0, gt=0, description="How often this kind comes, against the others.")
+    element: str = Field("Au", description="A face-centered cubic metal.")
+    radius: Positive = Field(10.0, description="Radius, Å.")
+    tilt: NotNegative = Field(0.0, description="Angle of [110] to the beam, degrees.")
+    vibration: NotNegative = Field(0.008, description="Mean square displacement per axis, Å².")
+    film: NotNegative = Field(0.0, description="Thickness of the carbon film below, Å.")
+    film_density: Positive = Field(0.1, description="Atoms of the film, 1/Å³.")
+    film_share: Share = Field(1.0, description="Chance that there is a film.")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of its columns."""
+        return ("column",)
+
+
+ThinConfig = Annotated[MX2Config | GrapheneConfig | ParticleConfig, Field(discriminator="kind")]
+
+
+class SupportConfig(Config):
+    """A sheet below the specimen."""
+
+    material: str | None = Field(None, description="Formula of the sheet, or none.")
+    distance: Positive = Field(3.4, description="Between the nearest planes of both, Å.")
+    angle: Number = Field(0.0, description="Rotation of its lattice, degrees.")
+
+
+class VibrationConfig(Config):
+    """How warm sheets are, and how they lie."""
+
+    temperature: Positive = Field(300.0, description="300 to 773 K.")
+    tilt: NotNegative = Field(0.0, description="Angle of the normal to the beam, degrees.")
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A structure in a periodic box, and where its columns are seen.
+
+    Attributes
+    ----------
+    structure : Atoms
+        In its box, the beam along z.
+    displacements : (N,) array
+        Mean square displacement of each atom along one axis across the beam, Å².
+    tilt : (float, float)
+        Direction of the beam in it [x, y], mrad.
+    truth : DataFrame
+        x, y (Å, in the box, as they are seen), label, n_atoms; one row per column.
+    """
+
+    structure: Atoms
+    displacements: np.ndarray
+    tilt: tuple[float, float]
+    truth: pd.DataFrame
+
+
+def box_side(size: float) -> float:
+    """Side of the box (Å) around an image of `size`, Å."""
+    return size + 2 * RIM + SEAM
+
+
+def draw_specimen(
+    kinds: tuple[ThinConfig, ...],
+    support: SupportConfig,
+    vibration: VibrationConfig,
+    size: float,
+    rng: np.random.Generator,
+) -> Specimen:
+    """Draw a specimen of one of several kinds.
+
+    Parameters
+    ----------
+    kinds : tuple of config
+        Sheets and particles, each as often as its share says.
+    support : SupportConfig
+        What sheets lie on.
+    vibration : VibrationConfig
+        Temperature and tilt of sheets.
+    size : float
+        Side of the image, Å.
+    rng : Generator
+        Draws everything.
+
+    Returns
+    -------
+    Specimen
+        In a box somewhat larger than the image.
+    """
+    config = choose_kind(kinds, rng)
+    if isinstance(config, ParticleConfig):
+        return draw_particle(config, size, rng)
+    return draw_sheet(config, support, vibration, size, rng)
+
+
+def draw_sheet(
+    config: MX2Config | GrapheneConfig,
+    support: SupportConfig,
+    vibration: VibrationConfig,
+    size: float,
+    rng: np.random.Generator,
+) -> Specimen:
+    """Draw a sheet with its defects, and what it lies on.
+
+    Parameters
+    ----------
+    config : MX2Config or GrapheneConfig
+        The sheet.
+    support : SupportConfig
+        What lies below.
+    vibration : VibrationConfig
+        Temperature and tilt.
+    size : float
+        Side of the image, Å.
+    rng : Generator
+        Draws everything.
+
+    Returns
+    -------
+    Specimen
+        The columns are those of the sheet, not of its support.
+    """
+    host = draw_host(config, rng)
+    material = host.material
+    if material is None:
+        raise ValueError("config must be of a sheet")
+    side = box_side(size)
+    inner = side - SEAM - 2 * OUTSIDE  # what `draw_structure` surrounds by itself
+    sheet = draw_structure(config, host, (inner, inner), rng)
+    temperature = float(draw_value(vibration.temperature, rng))
+    angle, azimuth = float(draw_value(vibration.tilt, rng)), rng.uniform(0, 2 * np.pi)
+    slope = np.tan(np.deg2rad(angle)) * np.array([np.cos(azimuth), np.sin(azimuth)])
+    parts = [(sheet, material.name)]
+    if support.material is not None:
+        parts.insert(0, (_lay_below(sheet, support, side, rng), support.material))
+    displacements = [assign_amplitudes(part, name, temperature)[:, 0] for part, name in parts]
+    structure = parts[0][0] if len(parts) == 1 else parts[0][0] + sheet
+    is_sheet = np.arange(len(structure)) >= len(structure) - len(sheet)
+    structure = _box(structure, side)
+    exit_height = structure.cell[2, 2]
+    seen = structure[np.flatnonzero(is_sheet)]
+    # The wave moves along the beam while it travels on to the upper end of the box.
+    seen.positions[:, :2] += slope * (exit_height - seen.positions[:, 2:])
+    columns, column_of_atom = project_columns(seen)
+    columns["label"] = label_columns(seen, column_of_atom, material)
+    tilt = 1e3 * slope
+    return Specimen(
+        structure, np.concatenate(displacements), (float(tilt[0]), float(tilt[1])), columns
+    )
+
+
+def draw_particle(config: ParticleConfig, size: float, rng: np.random.Generator) -> Specimen:
+    """Draw a particle, on a film of amorphous carbon or without one.
+
+    Parameters
+    ----------
+    config : ParticleConfig
+        The particle and its film.
+    size : float
+        Side of the image, Å.
+    rng : Generator
+        Draws everything.
+
+    Returns
+    -------
+    Specimen
+        The columns of the particle, each at the mean of its atoms.
+    """
+    radius, tilt = float(draw_value(config.radius, rng)), float(draw_value(config.tilt, rng))
+    particle = make_particle(config.element, radius, rng, tilt=tilt)
+    side = box_side(size)
+    free = max(size / 2 - radius, 0)
+    particle.positions[:, :2] += side / 2 + rng.uniform(-free, free, 2)
+    column = particle.arrays["column"]
+    count = np.bincount(column)
+    x, y = (np.bincount(column, particle.positions[:, axis]) / count for axis in (0, 1))
+    truth = pd.DataFrame({"x": x, "y": y, "n_atoms": count, "label": "column"})
+    u2 = np.full(len(particle), float(draw_value(config.vibration, rng)))
+    structure = particle
+    if config.film and rng.random() < float(draw_value(config.film_share, rng)):
+        thickness = float(draw_value(config.film, rng))
+        density = float(draw_value(config.film_density, rng))
+        film = make_amorphous("C", (thickness, side - SEAM, side - SEAM), density, rng)
+        film.positions[:, 2] += particle.positions[:, 2].min() - GAP - thickness
+        structure = particle + film
+        u2 = np.concatenate([u2, np.zeros(len(film))])
+    return Specimen(_box(structure, side), u2, (0.0, 0.0), truth)
+
+
+def _lay_below(
+    sheet: Atoms, support: SupportConfig, side: float, rng: np.random.Generator
+) -> Atoms:
+    material = get_material(support.material or "")
+    extent = side - SEAM
+    offset = tuple(rng.uniform(-3, 3, 2))
+    angle = float(draw_value(support.angle, rng))
+    below = make_sheet(material, (extent, extent), angle=angle, offset=offset)
+    lowest = sheet.positions[:, 2].min() if len(sheet) else 0.0
+    distance = float(draw_value(support.distance, rng))
+    below.positions[:, 2] += lowest - distance - below.positions[:, 2].max()
+    return below
+
+
+def _box(structure: Atoms, side: float) -> Atoms:
+    """Put a structure into a periodic box that ends above its last atom."""
+    boxed = structure.copy()
+    if len(boxed):
+        boxed.positions[:, 2] -= boxed.positions[:, 2].min() - ABOVE
+    height = boxed.positions[:, 2].max() + ABOVE if len(boxed) else 2 * ABOVE
+    boxed.set_cell((side, side, height))
+    boxed.pbc = True
+    return boxed

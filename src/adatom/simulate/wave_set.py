@@ -1,0 +1,161 @@
+"""Exit waves of a recipe: simulated, stored in few bytes, and taken out again as images."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from adatom.core.errors import FileError
+from adatom.core.random import draw_value, make_rng
+from adatom.simulate.hrtem import simulate_focal_series
+from adatom.simulate.multislice import simulate_exit_wave
+from adatom.simulate.recipe import HrtemRecipe
+from adatom.simulate.specimen import RIM, box_side, draw_specimen
+from adatom.simulate.waves import ExitWave, Grid
+
+
+@dataclass(frozen=True)
+class StoredWave:
+    """An exit wave in few bytes, and what is true of it.
+
+    Attributes
+    ----------
+    values : (H, W, 2) float16 array
+        Real and imaginary part of the spectrum over `scale`, frequencies up to `k_max` of its
+        recipe.
+    scale : float
+        What they are multiplied with.
+    energy_eV : float
+        Energy of the electrons, eV.
+    truth : DataFrame
+        x, y (Å, in the box), label, n_atoms of the columns inside the image.
+    """
+
+    values: np.ndarray
+    scale: float
+    energy_eV: float
+    truth: pd.DataFrame
+
+
+def stored_shape(recipe: HrtemRecipe) -> tuple[int, int]:
+    """Rows and columns of a stored spectrum: all frequencies up to `k_max`."""
+    side = box_side(recipe.dataset.size)
+    n = 2 * int(recipe.dataset.k_max * side) + 1
+    return n, n
+
+
+def simulate_wave(recipe: HrtemRecipe, rng: np.random.Generator | int) -> StoredWave:
+    """Simulate one specimen of a recipe and the wave behind it.
+
+    Parameters
+    ----------
+    recipe : HrtemRecipe
+        Ranges are drawn anew.
+    rng : Generator or int
+        Draws the specimen and the energy.
+
+    Returns
+    -------
+    StoredWave
+        Without microscope, camera and noise.
+    """
+    rng = make_rng(rng)
+    energy = float(draw_value(recipe.microscope.energy_eV, rng))
+    size = recipe.dataset.size
+    specimen = draw_specimen(recipe.structure, recipe.support, recipe.vibration, size, rng)
+    wave = simulate_exit_wave(
+        specimen.structure,
+        energy,
+        displacements=specimen.displacements,
+        tilt=specimen.tilt,
+        config=recipe.slices,
+    )
+    spectrum = wave.cut(recipe.dataset.k_max).spectrum
+    scale = float(np.abs(spectrum.view(np.float32)).max())
+    values = np.stack([spectrum.real, spectrum.imag], axis=-1) / scale
+    places = specimen.truth[["x", "y"]].to_numpy() - RIM
+    inside = np.flatnonzero(((places >= 0) & (places < size)).all(axis=1))
+    truth = specimen.truth.iloc[inside].reset_index(drop=True)
+    return StoredWave(values.astype(np.float16), scale, energy, truth)
+
+
+class WaveSet:
+    """A data set of exit waves on disk; microscope and noise are drawn when an image is asked for.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of `simulate_dataset`.
+
+    Attributes
+    ----------
+    recipe : HrtemRecipe
+        What it was made from.
+
+    Raises
+    ------
+    FileError
+        If the folder holds no such data set.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        try:
+            made = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+            self._waves = zarr.open_array(folder / "waves.zarr", mode="r")
+            self._images = pd.read_parquet(folder / "images.parquet").set_index("image")
+            truth = pd.read_parquet(folder / "truth.parquet")
+        except (OSError, ValueError) as error:
+            raise FileError(f"{folder}: holds no data set of exit waves ({error})") from error
+        self.recipe = HrtemRecipe.from_mapping(made["recipe"], source=f"{folder}/dataset.json")
+        self._truth = dict(list(truth.drop(columns="image").groupby(truth["image"])))
+        self._no_columns = truth.drop(columns="image").iloc[:0]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def load_wave(self, index: int) -> ExitWave:
+        """The wave behind specimen number `index`, on a grid for images without aliasing."""
+        scale, energy = self._images.loc[index, ["scale", "energy_eV"]].to_numpy(np.float64)
+        values = np.asarray(self._waves[index], np.float32) * np.float32(scale)
+        side = box_side(self.recipe.dataset.size)
+        wave = ExitWave(
+            values[..., 0] + 1j * values[..., 1],
+            Grid((values.shape[0], values.shape[1]), (side, side)),
+            float(energy),
+        )
+        return wave.crop(self.recipe.dataset.k_max)
+
+    def truth(self, index: int) -> pd.DataFrame:
+        """Columns of specimen number `index` inside the image: x, y (Å), label, n_atoms."""
+        found = self._truth.get(index, self._no_columns)
+        return found.reset_index(drop=True)
+
+    def draw_series(
+        self, index: int, rng: np.random.Generator | int
+    ) -> tuple[xr.DataArray, pd.DataFrame]:
+        """Focal series of specimen number `index` in a microscope that is drawn.
+
+        Parameters
+        ----------
+        index : int
+            Number of the specimen.
+        rng : Generator or int
+            Draws microscope, camera and noise.
+
+        Returns
+        -------
+        series : DataArray
+            Dims (focus, y, x), electrons per pixel.
+        truth : DataFrame
+            x, y (Å, by the coordinates of the series), label, n_atoms.
+        """
+        wave = self.load_wave(index)
+        scope = self.recipe.microscope.model_copy(update={"energy_eV": wave.energy_eV})
+        whole = simulate_focal_series(wave, scope, self.recipe.detector, rng)
+        reach = slice(RIM, RIM + self.recipe.dataset.size)
+        return whole.sel(y=reach, x=reach), self.truth(index)

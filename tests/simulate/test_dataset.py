@@ -1,0 +1,146 @@
+"""Data sets: every recipe, the same bits however they are made, and nothing lost on the way."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adatom.core.errors import ConfigError, FileError
+from adatom.images.read import read_image
+from adatom.simulate import dataset
+from adatom.simulate.dataset import simulate_dataset
+from adatom.simulate.recipe import HrtemRecipe, list_recipes, load_recipe
+from adatom.simulate.wave_set import WaveSet, simulate_wave
+
+
+def load_tiny(name, size=12.8):
+    recipe = load_recipe(name)
+    smaller = recipe.dataset.model_copy(update={"size": size})
+    return recipe.model_copy(update={"dataset": smaller})
+
+
+def digest(folder):
+    """Of every file and what it holds; of Parquet the rows."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".parquet":
+            content = pd.read_parquet(path).to_csv().encode()
+        elif path.is_file():
+            content = path.read_bytes()
+        else:
+            continue
+        found[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_runs(name, tmp_path):
+    recipe = load_tiny(name)
+    folder = simulate_dataset(recipe, tmp_path / "set", 2, seed=4)
+    truth = pd.read_parquet(folder / "truth.parquet")
+    assert set(truth["image"]) <= {0, 1}
+    labels = {label for kind in recipe.structure for label in kind.labels}
+    assert set(truth["label"]) <= labels | {"column"}
+    if not isinstance(recipe, HrtemRecipe):
+        image = read_image(folder / "images/000001.zarr")
+        assert np.isfinite(image).all()
+        assert image.sizes["y"] * float(image.y[1] - image.y[0]) == pytest.approx(12.8, abs=0.3)
+        return
+    waves = WaveSet(folder)
+    assert len(waves) == 2
+    series, columns = waves.draw_series(1, rng=0)
+    assert series.dims == ("focus", "y", "x")
+    assert series.sizes["focus"] == 3
+    assert np.isfinite(series).all()
+    electrons = series.attrs["dose"] * float(series.y[1] - series.y[0]) ** 2
+    assert float(series.mean()) == pytest.approx(electrons, rel=0.25)
+    for axis in ("x", "y"):
+        first, last = float(series[axis][0]), float(series[axis][-1])
+        assert columns[axis].between(first - 0.2, last + 0.2).all()
+
+
+def test_stored_waves_are_the_waves_to_half_precision(tmp_path):
+    recipe = load_tiny("hrtem_mos2")
+    folder = simulate_dataset(recipe, tmp_path / "set", 3, seed=1)
+    waves = WaveSet(folder)
+    stored = simulate_wave(recipe, dataset.make_child_rng(1, dataset.DATASET, 2))
+    loaded = waves.load_wave(2)
+    assert loaded.energy_eV == stored.energy_eV
+    pd.testing.assert_frame_equal(waves.truth(2), stored.truth, check_like=True)
+    values = stored.values[..., 0].astype(float) + 1j * stored.values[..., 1]
+    assert loaded.spectrum[0, 3] == pytest.approx(values[0, 3] * stored.scale, rel=1e-5)
+    assert loaded.spectrum[-2, -3] == pytest.approx(values[-2, -3] * stored.scale, rel=1e-5)
+    scattered = np.abs(loaded.spectrum) ** 2
+    assert 0.9 < scattered.sum() < 1.05
+    assert scattered[0, 0] > 0.5
+    bytes_each = values.size * 4
+    assert bytes_each * (38.4 / 12.8) ** 2 * 10_500 < 10e9
+
+
+@pytest.mark.parametrize("name", ["hrtem_mos2", "hrtem_au", "haadf_mx2"])
+def test_any_number_of_workers_makes_the_same_bits(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "PART", 2)
+    recipe = load_tiny(name)
+    one, two = (simulate_dataset(recipe, tmp_path / f"{n}", 3, seed=2, n_workers=n) for n in (1, 2))
+    assert digest(one) == digest(two)
+    other = simulate_dataset(recipe, tmp_path / "other", 3, seed=3)
+    assert digest(one)["truth.parquet"] != digest(other)["truth.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "other"]
+
+
+@pytest.mark.parametrize("name", ["hrtem_mos2", "haadf_mx2"])
+def test_a_stopped_run_goes_on(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "PART", 1)
+    recipe = load_tiny(name)
+    whole = simulate_dataset(recipe, tmp_path / "whole", 4, seed=2)
+    made = []
+    write = dataset._write_table
+
+    def stop(table, path):
+        if len(made) >= 2 and "truth" in path.name:
+            raise KeyboardInterrupt
+        made.append(path)
+        write(table, path)
+
+    monkeypatch.setattr(dataset, "_write_table", stop)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_dataset(recipe, tmp_path / "set", 4, seed=2)
+    assert not (tmp_path / "set").exists()
+    stopped = len([path for path in made if "truth" in path.name])
+    assert 0 < stopped < 4
+    monkeypatch.setattr(dataset, "_write_table", write)
+    seen = []
+    simulate_dataset(recipe, tmp_path / "set", 4, seed=2, report=lambda *call: seen.append(call))
+    assert seen[0][1] == 4 - stopped
+    assert digest(tmp_path / "set") == digest(whole)
+
+
+def test_another_recipe_starts_anew(tmp_path, monkeypatch):
+    recipe = load_tiny("hrtem_mos2")
+    monkeypatch.setattr(dataset, "_join", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        simulate_dataset(recipe, tmp_path / "set", 2, seed=1)
+    monkeypatch.undo()
+    folder = simulate_dataset(recipe, tmp_path / "set", 2, seed=2)
+    assert digest(folder) == digest(simulate_dataset(recipe, tmp_path / "again", 2, seed=2))
+    assert json.loads((folder / "dataset.json").read_text())["seed"] == 2
+
+
+def test_wrong_folders_are_refused(tmp_path):
+    (tmp_path / "set").mkdir()
+    with pytest.raises(FileError, match="exists already"):
+        simulate_dataset(load_tiny("hrtem_mos2"), tmp_path / "set", 1)
+    with pytest.raises(FileError, match="holds no data set of exit waves"):
+        WaveSet(tmp_path / "set")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot be written"):
+        simulate_dataset(load_tiny("hrtem_mos2"), tmp_path / "file/set", 1)
+
+
+def test_recipes_calculate_what_they_store():
+    values = load_recipe("hrtem_mos2").model_dump(mode="json")
+    values["dataset"]["k_max"] = 2.2
+    with pytest.raises(ConfigError, match=r"pixel_size must be at most 0.152 Å for dataset.k_max"):
+        HrtemRecipe.from_mapping(values, source="recipe")
