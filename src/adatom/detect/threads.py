@@ -1,6 +1,7 @@
 """Threads: a compiled loop is shared out to several, small matrices are left to one."""
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
