@@ -1,47 +1,55 @@
-"""Exit waves of HRTEM: time and error of the planes of atoms beside plain abTEM, and phonons.
+"""Simulated electrons: time and error beside plain abTEM, for exit waves and for vibrations.
 
-`python benchmarks/bench_simulate.py`: sheets of MoS2 with vacancies, 512² pixels, three defoci.
+`python benchmarks/bench_simulate.py`: data sets of the recipe `hrtem_mos2`, sheets of MoS2 with
+vacancies, images at three defoci.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import make_supercell, mx2
 
+from adatom.core.random import draw_value, make_child_rng
+from adatom.core.workers import run_jobs
 from adatom.optics.microscope import electron_wavelength
+from adatom.simulate.dataset import DATASET, PART, simulate_dataset
 from adatom.simulate.multislice import (
     make_grid,
     simulate_exit_wave,
     slice_exit_wave,
 )
-from adatom.simulate.waves import ExitWave, Grid, SliceConfig
+from adatom.simulate.recipe import load_recipe
+from adatom.simulate.specimen import draw_specimen
+from adatom.simulate.wave_set import WaveSet
+from adatom.simulate.waves import ExitWave, SliceConfig
 
 ENERGY, SPREAD, K_IMAGE = 80e3, 30.0, 1.6
 FOCI = (-30.0, 20.0, 70.0)
+FEW = 40  # specimens, as many on each of two processes
 PIXELS = SliceConfig(pixel_size=0.16)
 U2 = {42: 0.0036, 16: 0.0045}  # Å² per axis, about 300 K
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=12, help="images that are timed")
+    parser.add_argument("--images", type=int, default=400, help="specimens that are timed")
     parser.add_argument("--quick", action="store_true", help="few images and draws")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     options = parser.parse_args()
-    n_images, n_draws = (3, 16) if options.quick else (options.images, 64)
-    figures = {"errors": compare_errors(), "times": compare_times(n_images)}
+    n_images, n_draws = (80, 16) if options.quick else (options.images, 64)
+    figures = {"errors": compare_errors(), "sets": compare_sets(n_images)}
     figures["phonons"] = compare_phonons(n_draws)
-    times = figures["times"]
-    ratio = times["abTEM, both cores"] / times["planes"]
-    print(f"planes: {ratio:.1f} times as fast as abTEM with both cores busy (goal 3)")
+    times = figures["sets"]
+    ratio = times["abTEM, both cores"] / times["adatom simulate"]
+    print(f"adatom simulate: {ratio:.1f} times as fast as abTEM with both cores busy (goal 3)")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return int(options.check and ratio < 3)
@@ -76,51 +84,72 @@ def compare_errors() -> dict[str, float]:
     sheet = make_mos2((4, 2), np.random.default_rng(0))
     fine = make_grid(sheet, 0.02)
     known = form_series(slice_exit_wave(sheet, ENERGY, fine, (0, 0), 0.1), 0.05)
-    grid = make_grid(sheet, 0.12)
-    planes = simulate_exit_wave(sheet, ENERGY, config=SliceConfig(pixel_size=0.12))
-    errors = {"planes, pixels of 0.12 Å": find_error(form_series(planes), known)}
-    for thickness in (0.5, 1.0, 2.0):
-        wave = slice_exit_wave(sheet, ENERGY, grid, (0, 0), thickness)
-        # abTEM transmits at the start of a slice: half of one is taken into account.
-        errors[f"abTEM, slices of {thickness} Å"] = find_error(
-            form_series(wave, thickness / 2), known
-        )
+    errors = {}
+    for size in (0.12, 0.16):
+        planes = simulate_exit_wave(sheet, ENERGY, config=SliceConfig(pixel_size=size))
+        errors[f"planes, pixels of {size} Å"] = find_error(form_series(planes), known)
+        for thickness in (0.5, 1.0, 2.0):
+            wave = slice_exit_wave(sheet, ENERGY, make_grid(sheet, size), (0, 0), thickness)
+            # abTEM transmits at the start of a slice: half of one is taken into account.
+            images = form_series(wave, thickness / 2)
+            errors[f"abTEM, {size} Å, slices of {thickness} Å"] = find_error(images, known)
     for name, error in errors.items():
-        print(f"error {name:26} {error:.4f} of the contrast")
+        print(f"error {name:30} {error:.4f} of the contrast")
     return errors
 
 
-def compare_times(n_images: int) -> dict[str, float]:
-    """Seconds per structure (three defoci), each way by turns."""
-    sheets = [make_mos2((19, 11), np.random.default_rng(i)) for i in range(n_images)]
-    grid = Grid((512, 512), (float(sheets[0].cell[1, 1]), float(sheets[0].cell[0, 0])))
+def slice_part(start: int, end: int, pixel_size: float) -> None:
+    """Plain abTEM on the specimens of the data set, without storing anything."""
+    recipe = load_recipe("hrtem_mos2")
+    for index in range(start, end):
+        rng = make_child_rng(1, DATASET, index)
+        energy = float(draw_value(recipe.microscope.energy_eV, rng))
+        size = recipe.dataset.size
+        specimen = draw_specimen(recipe.structure, recipe.support, recipe.vibration, size, rng)
+        grid = make_grid(specimen.structure, pixel_size)
+        slice_exit_wave(specimen.structure, energy, grid, specimen.tilt, 1.0)
 
-    def through_planes(sheet: Atoms) -> None:
-        form_series(simulate_exit_wave(sheet, ENERGY, config=PIXELS))
 
-    def through_slices(sheet: Atoms) -> None:
-        form_series(slice_exit_wave(sheet, ENERGY, grid, (0, 0), 1.0))
+def compare_sets(n_images: int) -> dict[str, float]:
+    """Seconds per specimen of `hrtem_mos2` on two processes, without the seconds of their start.
 
-    def in_threads(sheets: list[Atoms]) -> None:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(through_slices, sheets))
+    abTEM does not vibrate here, and stores nothing.
+    """
+    recipe = load_recipe("hrtem_mos2")
+    figures = {}
 
-    times: dict[str, list[float]] = {"abTEM": [], "abTEM, both cores": [], "planes": []}
-    tasks: dict[str, Callable[[], object]] = {
-        "abTEM": lambda: [through_slices(sheet) for sheet in sheets],
-        "abTEM, both cores": lambda: in_threads(sheets),
-        "planes": lambda: [through_planes(sheet) for sheet in sheets],
-    }
-    for _ in range(3):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            times[name].append((time.perf_counter() - start) / n_images)
-    best = {name: min(found) for name, found in times.items()}
-    print(f"{len(sheets[0])} atoms, 512², three defoci")
-    for name, seconds in best.items():
-        print(f"time {name:18} {1e3 * seconds:6.0f} ms, {1 / seconds:5.1f} a second")
-    return best
+    def slice_all(n: int, pixel_size: float) -> None:
+        parts = [(start, min(start + PART, n), pixel_size) for start in range(0, n, PART)]
+        run_jobs(slice_part, parts, n_workers=2)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        figures["abTEM, both cores"] = time_each(lambda n: slice_all(n, 0.12), n_images)
+        figures["abTEM, pixels of 0.16 Å"] = time_each(lambda n: slice_all(n, 0.16), n_images)
+        figures["adatom simulate"] = time_each(
+            lambda n: simulate_dataset(recipe, place / str(n), n, n_workers=2), n_images
+        )
+        stored = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+        waves = WaveSet(place / str(n_images))
+        start = time.perf_counter()
+        for index in range(20):
+            waves.draw_series(index, index)
+        figures["series drawn, one core"] = (time.perf_counter() - start) / 20
+    for name, seconds in figures.items():
+        print(f"time {name:23} {1e3 * seconds:6.0f} ms, {1 / seconds:5.1f} a second")
+    figures["bytes"] = stored / (n_images + FEW)
+    print(f"stored {figures['bytes'] / 1e3:.0f} kB a specimen")
+    return figures
+
+
+def time_each(work: Callable[[int], object], n: int) -> float:
+    """Seconds for each of `n`, from the difference to few."""
+    seconds = []
+    for number in (FEW, n):
+        start = time.perf_counter()
+        work(number)
+        seconds.append(time.perf_counter() - start)
+    return (seconds[1] - seconds[0]) / (n - FEW)
 
 
 def compare_phonons(n_draws: int) -> dict[str, float]:
@@ -132,11 +161,13 @@ def compare_phonons(n_draws: int) -> dict[str, float]:
     for _ in range(n_draws + 8):
         moved = sheet.copy()
         moved.positions[:, :2] += rng.standard_normal((len(sheet), 2)) * np.sqrt(u2)[:, None]
-        draws.append(form_series(simulate_exit_wave(moved, ENERGY)))
+        draws.append(form_series(simulate_exit_wave(moved, ENERGY, config=PIXELS)))
     known = np.mean(draws[8:], axis=0)
-    smeared = form_series(simulate_exit_wave(sheet, ENERGY, displacements=u2))
+    smeared = form_series(simulate_exit_wave(sheet, ENERGY, displacements=u2, config=PIXELS))
     errors = {
-        "no vibrations": find_error(form_series(simulate_exit_wave(sheet, ENERGY)), known),
+        "no vibrations": find_error(
+            form_series(simulate_exit_wave(sheet, ENERGY, config=PIXELS)), known
+        ),
         "1 draw": find_error(draws[0], known),
         "8 draws": find_error(np.mean(draws[:8], axis=0), known),
         "smeared": find_error(smeared, known),

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from pydantic import Field
+from scipy import fft
 
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError
@@ -113,8 +114,9 @@ def form_images(
             f"microscope: energy_eV must be that of the wave, {wave.energy_eV:g} "
             f"(got {microscope.energy_eV:g})"
         )
-    ky, kx = wave.grid.frequencies()
-    ky = ky[:, None]
+    rows, columns = np.nonzero(wave.spectrum)
+    ky, kx = (k[at] for k, at in zip(wave.grid.frequencies(), (rows, columns), strict=True))
+    scattered = wave.spectrum[rows, columns]
     far = 2 * np.pi * float(microscope.shift)  # type: ignore[arg-type]
     images = []
     for step in microscope.focal_series:
@@ -122,8 +124,10 @@ def form_images(
         defocus = float(microscope.defocus) + step + error  # type: ignore[arg-type]
         transfer = image_transfer(kx, ky, microscope.model_copy(update={"defocus": defocus}))
         shift_y, shift_x = far * rng.uniform(-1, 1, 2)
-        spectrum = wave.spectrum * transfer * np.exp(-1j * (shift_y * ky + shift_x * kx))
-        images.append(np.abs(np.fft.ifft2(spectrum, norm="forward")) ** 2)
+        spectrum = np.zeros_like(wave.spectrum)
+        spectrum[rows, columns] = scattered * transfer * np.exp(-1j * (shift_y * ky + shift_x * kx))
+        amplitude = fft.ifft2(spectrum, norm="forward")
+        images.append(amplitude.real**2 + amplitude.imag**2)
     return np.array(images, np.float32)
 
 
@@ -155,20 +159,23 @@ def record_images(
     wanted = float(camera.pixel_size)  # type: ignore[arg-type]
     shape = tuple(max(1, round(side / wanted)) for side in length)
     sizes = (length[0] / shape[0], length[1] / shape[1])
-    ky, kx = np.fft.fftfreq(shape[0], sizes[0])[:, None], np.fft.fftfreq(shape[1], sizes[1])
+    ky, kx = np.fft.fftfreq(shape[0], sizes[0])[:, None], np.fft.rfftfreq(shape[1], sizes[1])
     k = np.hypot(ky, kx)
     blur = np.exp(-2 * (np.pi * float(camera.blur) * k) ** 2)  # type: ignore[arg-type]
     seen = camera.transfer(k)
     per_pixel = float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
     images = []
     for intensity in intensities:
-        spectrum = resize_spectrum(np.fft.fft2(intensity, norm="forward"), shape) * blur * per_pixel
+        spectrum = resize_spectrum(fft.fft2(intensity, norm="forward"), shape)[:, : len(kx)]
+        spectrum = spectrum * blur * per_pixel
         if camera.is_counting:
             spectrum = spectrum * seen
-        expected = np.fft.ifft2(spectrum, norm="forward").real
+        expected = fft.irfft2(spectrum, s=shape, norm="forward")
         counts = rng.poisson(np.maximum(expected, 0)).astype(float)
         if not camera.is_counting:
-            counts = np.fft.ifft2(np.fft.fft2(counts) * seen).real
+            counts = fft.irfft2(fft.rfft2(counts) * seen, s=shape)
         noise = float(camera.read_noise)  # type: ignore[arg-type]
-        images.append(counts + noise * rng.standard_normal(counts.shape))
+        if noise > 0:
+            counts += noise * rng.standard_normal(counts.shape)
+        images.append(counts)
     return np.array(images, np.float32), sizes

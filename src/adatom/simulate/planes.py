@@ -98,15 +98,18 @@ def transmit_planes(
     Vibrating atoms that do not know of each other give this mean wave exactly; what they scatter
     diffusely is not in it.
     """
-    ky, kx = (torch.from_numpy(k) for k in grid.frequencies())
-    square = ky[:, None] ** 2 + kx**2
-    in_band = (square <= grid.k_max**2).float()
+    ky, kx = grid.frequencies()
+    in_band = torch.from_numpy(ky[:, None] ** 2 + kx**2 <= grid.k_max**2)
     slopes = [1e-3 * angle for angle in tilt]
 
     def propagate(spectrum: torch.Tensor, distance: float) -> torch.Tensor:
-        phase = -np.pi * electron_wavelength(energy_eV) * distance * square
-        phase = phase - 2 * np.pi * distance * (slopes[0] * kx + slopes[1] * ky[:, None])
-        return spectrum * torch.polar(in_band, phase.float())
+        curve = 0.5 * electron_wavelength(energy_eV)
+        along_x, along_y = (
+            torch.from_numpy(np.exp(-2j * np.pi * distance * (curve * k**2 + slope * k)))
+            for k, slope in ((kx, slopes[0]), (ky, slopes[1]))
+        )
+        turned = spectrum * along_y.to(torch.complex64)[:, None] * along_x.to(torch.complex64)
+        return turned * in_band
 
     factors = {
         number: _tabulate(projected, number, energy_eV, grid)
