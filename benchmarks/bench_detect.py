@@ -26,8 +26,8 @@ from adatom.detect.profile import Profile, make_gaussian_profile, make_profile
 from adatom.detect.refine import RefineConfig
 from adatom.metrics.detection import detection_scores, match_points
 from adatom.optics.microscope import Microscope, haadf_cross_section
-from adatom.simulate.example import probe_transfer
 from adatom.simulate.linear import Transfer, gaussian_transfer, simulate_linear
+from adatom.simulate.scattering import probe_transfer
 from adatom.structures.edits import remove_chalcogens
 from adatom.structures.projection import label_columns, project_columns
 from adatom.structures.sheets import make_sheet

@@ -180,3 +180,31 @@ def test_recipes_that_cannot_be_simulated_are_refused(room, field, value, rule):
     kind = {"kind": "mx2"} if room == "structure" else {}
     with pytest.raises(ConfigError, match=rule):
         Recipe.from_mapping({room: {field: value, **kind}}, source="test")
+
+
+def test_multislice_columns_differ_by_their_pairs_alone():
+    """The same columns in the same places; two sulfur atoms are more than twice one."""
+    specimen = PLAIN.specimen.model_copy(update={"multislice": 1.0})
+    scope = PLAIN.microscope.model_copy(
+        update={"inner_angle": 60.0, "outer_angle": 120.0, "semi_angle": 40.0}
+    )
+    shape = PLAIN.columns.model_copy(update={"gaussian": 0.0})
+    update = {"specimen": specimen, "microscope": scope, "columns": shape}
+    sliced = simulate_example(PLAIN.model_copy(update=update), 5)
+    linear = simulate_example(PLAIN.model_copy(update=update | {"specimen": PLAIN.specimen}), 5)
+    for name in ("x", "y", "label"):
+        np.testing.assert_array_equal(sliced.truth[name], linear.truth[name])
+    means = sliced.truth.groupby("label")["intensity"].mean()
+    assert 2.2 < means["X2"] / means["X1"] < 3
+    assert 1 < means["M"] / means["X2"] < 5
+    flat = linear.truth.groupby("label")["intensity"].mean()
+    assert flat["X2"] / flat["X1"] == pytest.approx(2)
+    both = np.corrcoef(sliced.expected.ravel(), linear.expected.ravel())[0, 1]
+    assert both > 0.95
+
+
+def test_crystals_are_no_sheets():
+    values = load_recipe("haadf_general").model_dump(mode="json")
+    values["specimen"]["multislice"] = 0.5
+    with pytest.raises(ConfigError, match=r"specimen.multislice must be 0"):
+        Recipe.from_mapping(values, source="recipe")

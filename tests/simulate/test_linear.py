@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from adatom.optics.microscope import Microscope
-from adatom.simulate.example import probe_transfer
 from adatom.simulate.linear import gaussian_transfer, simulate_linear
+from adatom.simulate.scattering import probe_transfer
 
 SIZE, PIXEL = (20.0, 24.0), 0.2
 

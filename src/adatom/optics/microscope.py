@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from adatom.core.config import Config
-from adatom.core.random import Draw, NotNegative, Number, Positive, draw_value
+from adatom.core.random import Draw, NotNegative, Number, Positive, draw_value, limits_of
 
 _REST_ENERGY = 510998.95  # eV
 _PLANCK_LIGHT = 12398.42  # eV Å
@@ -56,12 +56,12 @@ class Microscope(Lens):
 
     semi_angle: Positive = Field(30.0, description="Convergence semi-angle, mrad.")
     source_size: NotNegative = Field(0.8, description="Source size, full width at half maximum, Å.")
-    inner_angle: float = Field(80.0, gt=0, description="Inner angle of the HAADF detector, mrad.")
-    outer_angle: float = Field(200.0, gt=0, description="Outer angle of the HAADF detector, mrad.")
+    inner_angle: Positive = Field(80.0, description="Inner angle of the HAADF detector, mrad.")
+    outer_angle: Positive = Field(200.0, description="Outer angle of the HAADF detector, mrad.")
 
     @model_validator(mode="after")
     def _sees_a_ring(self) -> "Microscope":
-        if self.inner_angle >= self.outer_angle:
+        if limits_of(self.inner_angle)[1] >= limits_of(self.outer_angle)[0]:
             raise ValueError("inner_angle must be below outer_angle")
         return self
 
@@ -142,6 +142,7 @@ def haadf_cross_section(
     energy = float(microscope.energy_eV)  # type: ignore[arg-type]
     gamma = 1 + energy / _REST_ENERGY
     wave_number = 2 * np.pi / electron_wavelength(energy)
-    angles = (microscope.inner_angle * 1e-3) ** -2 - (microscope.outer_angle * 1e-3) ** -2
+    inner, outer = float(microscope.inner_angle), float(microscope.outer_angle)  # type: ignore[arg-type]
+    angles = (inner * 1e-3) ** -2 - (outer * 1e-3) ** -2
     molybdenum = 4 * np.pi * (42 * gamma) ** 2 * angles / (_BOHR_RADIUS**2 * wave_number**4)
     return molybdenum * (np.asarray(atomic_number) / 42) ** exponent

@@ -8,13 +8,12 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter, zoom
 
 from adatom.core.random import draw_value, make_rng
-from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
-from adatom.optics.probe import transfer_function
 from adatom.simulate.detector import Detector, detect, filter_as_users_do
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
-from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length, simulate_linear
-from adatom.simulate.recipe import ANY_LABEL, ColumnConfig, Recipe, SpecimenConfig
+from adatom.simulate.linear import simulate_shapes
+from adatom.simulate.recipe import ANY_LABEL, Recipe, SpecimenConfig
 from adatom.simulate.scan import draw_scan
+from adatom.simulate.scattering import draw_scattering
 from adatom.structures.projection import label_columns, project_columns
 
 
@@ -80,19 +79,17 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     any_column = recipe.training.labels == (ANY_LABEL,)
     labels = label_columns(structure, column_of_atom, None if any_column else host.material)
     exponent = float(draw_value(recipe.specimen.exponent, rng))
-    sections = haadf_cross_section(structure.numbers, microscope, exponent)
-    sections = sections * structure.arrays.get("weight", 1.0)
-    strengths = np.bincount(column_of_atom, sections, len(columns))
     positions = columns[["y", "x"]].to_numpy() - OUTSIDE
     thickness = float(draw_value(recipe.specimen.thickness, rng))
-    if thickness > 0:
-        strengths = strengths * _draw_thickness(positions, thickness, rng)
+    factor = _draw_thickness(positions, thickness, rng) if thickness > 0 else 1.0
     scan = draw_scan((n_pixels, n_pixels), pixel_size, recipe.scan, rng)
-    transfer = _draw_transfer(recipe.columns, microscope, size, rng)
-    image = simulate_linear(positions, strengths, transfer, (scan.y, scan.shift), scan.x)
-    peak = _peak_of(transfer) * float(
-        haadf_cross_section(np.array([host.number]), microscope, exponent)[0]
+    scattering = draw_scattering(
+        recipe, (structure, column_of_atom), host, (microscope, exponent), size=size, rng=rng
     )
+    parts = [(positions, counts * factor, shape) for counts, shape in scattering.parts]
+    image = simulate_shapes(parts, (scan.y, scan.shift), scan.x)
+    strengths = np.sum([counts * shape.whole for _, counts, shape in parts], axis=0)
+    peak = scattering.peak
     image = np.maximum(image, 0) + peak * _draw_background(
         recipe.specimen, image.shape, pixel_size, rng
     )
@@ -133,82 +130,6 @@ def _draw_dose(config: Detector, peak: float, rng: np.random.Generator) -> float
     if config.peak_electrons is not None:
         return float(draw_value(config.peak_electrons, rng)) / peak
     return float(draw_value(config.dose, rng))
-
-
-def _draw_transfer(
-    config: ColumnConfig,
-    microscope: Microscope,
-    size: tuple[float, float],
-    rng: np.random.Generator,
-) -> Transfer:
-    """Draw the shape of the columns."""
-    vibration = float(draw_value(config.vibration, rng))
-    tail, tail_sigma = (
-        float(draw_value(config.tail_weight, rng)),
-        float(draw_value(config.tail_sigma, rng)),
-    )
-    sigma, split = float(draw_value(config.sigma, rng)), float(draw_value(config.split, rng))
-    angle = rng.uniform(0, np.pi)
-    if rng.random() < float(draw_value(config.gaussian, rng)):
-        direction = np.array([np.sin(angle), np.cos(angle)])
-        core = sigma**2 * np.eye(2) + split**2 * np.outer(direction, direction)
-        parts = [(1 - tail, core, (0.0, 0.0)), (tail, tail_sigma**2 * np.eye(2), (0.0, 0.0))]
-        return gaussian_transfer(size, parts)
-    return probe_transfer(microscope, size, vibration=vibration, tail=(tail, tail_sigma))
-
-
-def probe_transfer(
-    microscope: Microscope,
-    size: tuple[float, float],
-    *,
-    vibration: float = 0.0,
-    tail: tuple[float, float] = (0.0, 1.0),
-) -> Transfer:
-    """Transfer of the real probe, with thermal motion and tails.
-
-    Parameters
-    ----------
-    microscope : Microscope
-        Energy, aperture, aberrations and source size, all of them numbers.
-    size : tuple of float
-        Height and width of the image, Å.
-    vibration : float
-        Thermal displacement per axis, Å.
-    tail : (float, float)
-        Share of the intensity in wide Gaussian tails and their standard deviation, Å.
-
-    Returns
-    -------
-    Transfer
-        For `simulate_linear`.
-    """
-    cutoff = float(microscope.semi_angle) * 1e-3 / electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
-    pixel_size = min(0.2, 1 / (4.2 * cutoff))  # the intensity reaches twice the cutoff
-    n_pixels = 2 * int(np.ceil(max(grid_length(size)) / pixel_size / 2))
-    full = transfer_function(microscope, n_pixels, pixel_size)
-    k = np.fft.fftfreq(n_pixels, pixel_size)
-    # Coma moves the whole image, which no image can show: the center of mass goes to zero.
-    ramp = np.angle(full[1, 0]) / k[1] * k[:, None] + np.angle(full[0, 1]) / k[1] * k[None, :]
-    full = full * np.exp(-1j * ramp)
-    square = k[:, None] ** 2 + k[None, :] ** 2
-    full = full * np.exp(-2 * (np.pi * vibration) ** 2 * square)
-    full = (1 - tail[0]) * full + tail[0] * np.exp(-2 * (np.pi * tail[1]) ** 2 * square)
-    reach = int(np.flatnonzero(np.abs(full).max(axis=0)[: n_pixels // 2] > 2e-5)[-1]) + 1
-    reach = min(reach, n_pixels // 2 - 1)
-    rows = np.arange(-reach, reach + 1)
-    length = n_pixels * pixel_size
-    return Transfer(
-        full[np.ix_(rows, rows[reach:])].astype(np.complex64),
-        rows / length,
-        rows[reach:] / length,
-        (length, length),
-    )
-
-
-def _peak_of(transfer: Transfer) -> float:
-    """Height of a column of unit strength, 1/Å²."""
-    total = transfer.values[:, 0].real.sum() + 2 * transfer.values[:, 1:].real.sum()
-    return float(total / (transfer.length[0] * transfer.length[1]))
 
 
 def _draw_background(

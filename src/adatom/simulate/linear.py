@@ -1,5 +1,6 @@
 """HAADF images by the linear model: object ⊗ probe, sampled where the scan goes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ class Transfer:
     Attributes
     ----------
     values : (n_ky, n_kx) complex array
-        Transfer, 1 at zero frequency; only kx ≥ 0 (the image is real).
+        Transfer; only kx ≥ 0 (the image is real).
     ky, kx : arrays
         Frequencies, 1/Å.
     length : (float, float)
@@ -26,6 +27,11 @@ class Transfer:
     ky: np.ndarray
     kx: np.ndarray
     length: tuple[float, float]
+
+    @property
+    def whole(self) -> float:
+        """Integral of the shape."""
+        return float(self.values[len(self.ky) // 2, 0].real)
 
 
 def grid_length(size: tuple[float, float]) -> tuple[float, float]:
@@ -96,23 +102,48 @@ def simulate_linear(
     -------
     (H, W) float32 array
         Values [y, x], exact to the transfer that was cut off: no interpolation anywhere.
+    """
+    return simulate_shapes([(positions, strengths, transfer)], rows, columns)
+
+
+def simulate_shapes(
+    parts: Sequence[tuple[np.ndarray, np.ndarray, Transfer]],
+    rows: tuple[np.ndarray, np.ndarray],
+    columns: np.ndarray,
+) -> np.ndarray:
+    """As `simulate_linear`, of columns of several shapes.
+
+    Parameters
+    ----------
+    parts : sequence of (positions, strengths, transfer)
+        Of each shape; the frequencies of all transfers are the same.
+    rows, columns
+        As of `simulate_linear`.
+
+    Returns
+    -------
+    (H, W) float32 array
+        Values [y, x].
 
     Notes
     -----
     The sum over columns is a non-uniform Fourier sum; lines shifted as a whole are a phase ramp
     along kx, so jitter, drift and flyback cost no interpolation.
     """
-    length_y, length_x = transfer.length
+    first = parts[0][2]
     turn = -2j * np.pi
-    from_y = np.exp(turn * np.outer(transfer.ky, positions[:, 0])).astype(np.complex64)
-    from_x = np.exp(turn * np.outer(positions[:, 1], transfer.kx)).astype(np.complex64)
-    spectrum = (from_y * strengths.astype(np.float32)) @ from_x
-    spectrum *= transfer.values
+    spectrum = np.zeros_like(first.values)
+    for positions, strengths, transfer in parts:
+        from_y = np.exp(turn * np.outer(transfer.ky, positions[:, 0])).astype(np.complex64)
+        from_x = np.exp(turn * np.outer(positions[:, 1], transfer.kx)).astype(np.complex64)
+        sums = (from_y * strengths.astype(np.float32)) @ from_x
+        sums *= transfer.values
+        spectrum += sums
     spectrum[:, 1:] *= 2  # the negative half of kx
-    to_y = np.exp(-turn * np.outer(rows[0], transfer.ky)).astype(np.complex64)
+    to_y = np.exp(-turn * np.outer(rows[0], first.ky)).astype(np.complex64)
     lines = to_y @ spectrum
-    lines *= np.exp(-turn * np.outer(rows[1], transfer.kx))
-    to_x = np.exp(-turn * np.outer(transfer.kx, columns)).astype(np.complex64)
+    lines *= np.exp(-turn * np.outer(rows[1], first.kx))
+    to_x = np.exp(-turn * np.outer(first.kx, columns)).astype(np.complex64)
     # Re(a·b) without the imaginary half of the product
     image = lines.real @ to_x.real - lines.imag @ to_x.imag
-    return (image / (length_y * length_x)).astype(np.float32)
+    return (image / (first.length[0] * first.length[1])).astype(np.float32)

@@ -14,6 +14,7 @@ from adatom.core.errors import ConfigError
 from adatom.core.random import make_rng
 from adatom.optics.aberrations import COEFFICIENTS
 from adatom.optics.microscope import Microscope, electron_wavelength
+from adatom.simulate.beams import scan_planes
 from adatom.simulate.planes import find_planes, transmit_planes
 from adatom.simulate.waves import BAND, ExitWave, Grid, SliceConfig, resize_spectrum
 
@@ -205,7 +206,7 @@ def simulate_haadf(
     rng: np.random.Generator | int = 0,
     config: SliceConfig = DEFAULT,
 ) -> xr.DataArray:
-    """Simulate a HAADF image of a periodic cell by abTEM's scattering matrix.
+    """Simulate a HAADF image of a periodic cell by its scattering matrix.
 
     Parameters
     ----------
@@ -243,12 +244,13 @@ def simulate_haadf(
     grid = make_grid(structure, config.pixel_size)
     wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     widest = 1e3 * wavelength * grid.k_max
-    if microscope.outer_angle > widest:
-        finest = BAND / 2 * 1e3 * wavelength / microscope.outer_angle
+    outer = float(microscope.outer_angle)  # type: ignore[arg-type]
+    if outer > widest:
+        finest = BAND / 2 * 1e3 * wavelength / outer
         raise ConfigError(
             f"microscope: outer_angle must be at most {widest:.0f} mrad for pixels of "
             f"{config.pixel_size:g} Å; take pixels of {finest:.3f} Å "
-            f"(got {microscope.outer_angle:g})"
+            f"(got {outer:g})"
         )
     _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
     rng = make_rng(rng)
@@ -260,7 +262,20 @@ def simulate_haadf(
             drawn.positions[:, :2] = still + (
                 rng.standard_normal(still.shape) * np.sqrt(displacements)[:, None]
             )
-        images.append(_scan(drawn, microscope, grid, config.slice_thickness))
+        planes = find_planes(drawn.positions)
+        if planes is None:
+            images.append(scan_slices(drawn, microscope, grid, config.slice_thickness))
+        else:
+            images.append(
+                scan_planes(
+                    drawn.positions,
+                    drawn.numbers,
+                    planes,
+                    grid,
+                    microscope,
+                    projected=project_potential,
+                )
+            )
     spectrum = np.fft.fft2(np.mean(images, axis=0), norm="forward")
     shape = tuple(int(np.ceil(side / pixel_size)) for side in grid.length)
     spectrum = resize_spectrum(spectrum, shape)
@@ -276,10 +291,25 @@ def simulate_haadf(
     return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
-def _scan(
+def scan_slices(
     structure: ase.Atoms, microscope: Microscope, grid: Grid, slice_thickness: float
 ) -> np.ndarray:
-    """Share of the beam on the detector at the probe positions that the aperture asks for."""
+    """Scan a structure by abTEM's scattering matrix.
+
+    Parameters
+    ----------
+    structure, microscope
+        As of `simulate_haadf`; the structure as it stands.
+    grid : Grid
+        Of `make_grid`.
+    slice_thickness : float
+        Å.
+
+    Returns
+    -------
+    (H, W) array
+        Share of the beam on the detector at the probe positions that the aperture asks for.
+    """
     import abtem
 
     energy, angle = float(microscope.energy_eV), float(microscope.semi_angle)  # type: ignore[arg-type]
@@ -304,7 +334,10 @@ def _scan(
             aberration_coefficients=aberrations,
         )
         scan = abtem.GridScan((0, 0), grid.length[::-1], gpts=(n_x, n_y))
-        detector = abtem.AnnularDetector(microscope.inner_angle, microscope.outer_angle)
+        detector = abtem.AnnularDetector(
+            float(microscope.inner_angle),  # type: ignore[arg-type]
+            float(microscope.outer_angle),  # type: ignore[arg-type]
+        )
         found: Any = matrix.scan(scan=scan, detectors=detector, ctf=lens, lazy=False)
     return np.asarray(found.array).T
 

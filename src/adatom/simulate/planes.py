@@ -111,17 +111,16 @@ def transmit_planes(
         turned = spectrum * along_y.to(torch.complex64)[:, None] * along_x.to(torch.complex64)
         return turned * in_band
 
-    factors = {
-        number: _tabulate(projected, number, energy_eV, grid)
-        for number in np.unique(numbers).tolist()
-    }
+    factors = tabulate_atoms(projected, numbers, energy_eV, grid)
     smear = np.zeros(len(numbers)) if displacements is None else displacements
     spectrum = torch.zeros(grid.shape, dtype=torch.complex64)
     spectrum[0, 0] = 1
     height = None
     for members in planes:
         here = float(positions[members, 2].mean())
-        through = _transmit(positions[members], numbers[members], smear[members], grid, factors)
+        through = transmit_plane(
+            positions[members], numbers[members], smear[members], grid, factors
+        )
         if height is None:
             spectrum = through
         else:
@@ -134,14 +133,54 @@ def transmit_planes(
     return ExitWave((spectrum * in_band).numpy(), grid, energy_eV)
 
 
-def _transmit(
+def tabulate_atoms(
+    projected: Projected, numbers: np.ndarray, energy_eV: float, grid: Grid
+) -> dict[int, torch.Tensor]:
+    """What atoms transmit more than nothing, for `transmit_plane`, by atomic number.
+
+    Parameters
+    ----------
+    projected, numbers, energy_eV, grid
+        As of `transmit_planes`.
+
+    Returns
+    -------
+    dict
+        Fourier transforms over the area of the grid, in half of its band.
+    """
+    return {
+        number: _tabulate(projected, number, energy_eV, grid)
+        for number in np.unique(numbers).tolist()
+    }
+
+
+def transmit_plane(
     positions: np.ndarray,
     numbers: np.ndarray,
     smear: np.ndarray,
     grid: Grid,
     factors: dict[int, torch.Tensor],
 ) -> torch.Tensor:
-    """Fourier transform of what a plane transmits, (H, W), over the number of pixels."""
+    """Find what one plane transmits.
+
+    Parameters
+    ----------
+    positions : (N, 3) array
+        Atoms of the plane, Å.
+    numbers : (N,) int array
+        Atomic numbers.
+    smear : (N,) array
+        Mean square displacement of each along one axis, Å².
+    grid : Grid
+        Where it is calculated.
+    factors : dict
+        Of `tabulate_atoms`.
+
+    Returns
+    -------
+    (H, W) complex64 tensor
+        Its Fourier transform over the number of pixels, cut to the band of the grid.
+    """
     ky, kx, rows = _half_plane(grid)
     right = torch.zeros((len(ky), len(kx)), dtype=torch.complex64)
     left = torch.zeros_like(right)  # at -k, where the sum over atoms is the conjugate
@@ -182,14 +221,33 @@ def _tabulate(projected: Projected, number: int, energy_eV: float, grid: Grid) -
     """Fourier transform of exp(iσ v) - 1 of one atom over the area, in the half plane."""
     ky, kx, _ = _half_plane(grid)
     k = np.hypot(ky[:, None], kx)
-    transform = _transform(projected, number, energy_eV, grid.k_max)
+    transform = transform_atom(projected, number, energy_eV, grid.k_max)
     values = transform(np.minimum(k, grid.k_max)) * (k <= grid.k_max)
     return torch.from_numpy((values / (grid.length[0] * grid.length[1])).astype(np.complex64))
 
 
 @lru_cache(maxsize=64)
-def _transform(projected: Projected, number: int, energy_eV: float, k_max: float) -> CubicSpline:
-    """2π ∫ (exp(iσ v(r)) - 1) J0(2πkr) r dr, Å², of frequencies k up to `k_max`."""
+def transform_atom(
+    projected: Projected, number: int, energy_eV: float, k_max: float
+) -> CubicSpline:
+    """Fourier transform of what an atom transmits more than nothing.
+
+    Parameters
+    ----------
+    projected : callable
+        Of an atomic number and radii (Å): projected potential of the atom, V Å.
+    number : int
+        Atomic number.
+    energy_eV : float
+        Energy of the electrons, eV.
+    k_max : float
+        Highest frequency, 1/Å.
+
+    Returns
+    -------
+    CubicSpline
+        2π ∫ (exp(iσ v(r)) - 1) J0(2πkr) r dr, Å², of frequencies k.
+    """
     k = np.arange(0, k_max + 2 * K_STEP, K_STEP)
     through = np.exp(1j * interaction_constant(energy_eV) * projected(number, RADII)) - 1
     step = np.log(RADII[1] / RADII[0])  # dr = r d(ln r)

@@ -15,7 +15,7 @@ from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
 from adatom.simulate.specimen import SupportConfig, ThinConfig, VibrationConfig
-from adatom.simulate.structure import MX2Config, StructureConfig
+from adatom.simulate.structure import MX2Config, SheetConfig, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 
 ANY_LABEL = "column"
@@ -26,6 +26,9 @@ class SpecimenConfig(Config):
     """What else scatters electrons, and how strongly each column does."""
 
     exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
+    multislice: Share = Field(
+        0.0, description="Chance that columns without a Gaussian shape are those of multislice."
+    )
     background: NotNegative = Field(0.05, description="Even background, in peaks of the host.")
     slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in peaks.")
     contamination: Share = Field(0.0, description="Chance of patches of contamination.")
@@ -143,6 +146,9 @@ class Recipe(Config):
             raise ValueError(
                 f"training.labels must be {', '.join(simulated)}, in any order, or {ANY_LABEL}"
             )
+        flat = all(isinstance(kind, SheetConfig) for kind in self.structure)
+        if limits_of(self.specimen.multislice)[1] > 0 and not flat:
+            raise ValueError("specimen.multislice must be 0 where a structure is no sheet")
         return self
 
 
