@@ -10,22 +10,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import make_supercell, mx2
+from scipy.spatial import cKDTree
 
 from adatom.core.random import draw_value, make_child_rng
 from adatom.core.workers import run_jobs
-from adatom.optics.microscope import electron_wavelength
+from adatom.optics.microscope import Microscope, electron_wavelength
+from adatom.simulate.beams import scan_planes
+from adatom.simulate.columns import ColumnLens, Setting, find_pair_gain, respond_atom
 from adatom.simulate.dataset import DATASET, PART, simulate_dataset
+from adatom.simulate.linear import simulate_shapes
 from adatom.simulate.multislice import (
     make_grid,
+    project_potential,
+    scan_slices,
     simulate_exit_wave,
+    simulate_haadf,
     slice_exit_wave,
 )
+from adatom.simulate.planes import find_planes
 from adatom.simulate.recipe import load_recipe
+from adatom.simulate.scattering import probe_transfer
 from adatom.simulate.specimen import draw_specimen
 from adatom.simulate.wave_set import WaveSet
 from adatom.simulate.waves import ExitWave, SliceConfig
@@ -34,6 +44,19 @@ ENERGY, SPREAD, K_IMAGE = 80e3, 30.0, 1.6
 FOCI = (-30.0, 20.0, 70.0)
 FEW = 40  # specimens, as many on each of two processes
 PIXELS = SliceConfig(pixel_size=0.16)
+HAADF_PIXELS = SliceConfig(pixel_size=0.075)
+HAADF = Microscope(
+    energy_eV=60e3,
+    semi_angle=30,
+    defocus=20,
+    C12=15,
+    phi12=30,
+    C23=200,
+    phi23=20,
+    source_size=0.7,
+    inner_angle=80,
+    outer_angle=200,
+)
 U2 = {42: 0.0036, 16: 0.0045}  # Å² per axis, about 300 K
 
 
@@ -47,6 +70,7 @@ def main() -> int:
     n_images, n_draws = (80, 16) if options.quick else (options.images, 64)
     figures = {"errors": compare_errors(), "sets": compare_sets(n_images)}
     figures["phonons"] = compare_phonons(n_draws)
+    figures["HAADF"] = compare_haadf(n_draws)
     times = figures["sets"]
     ratio = times["abTEM, both cores"] / times["adatom simulate"]
     print(f"adatom simulate: {ratio:.1f} times as fast as abTEM with both cores busy (goal 3)")
@@ -175,6 +199,108 @@ def compare_phonons(n_draws: int) -> dict[str, float]:
     for name, error in errors.items():
         print(f"phonons, {name:14} {error:.4f} of the contrast off the mean of {n_draws} draws")
     return errors
+
+
+def compare_haadf(n_draws: int) -> dict[str, float]:
+    """A cell of MoS2 with vacancies: time of a draw, and errors against the mean of many."""
+    sheet = make_mos2((3, 2), np.random.default_rng(3))
+    u2 = np.array([U2[number] for number in sheet.numbers])
+    grid = make_grid(sheet, HAADF_PIXELS.pixel_size)
+    planes = find_planes(sheet.positions)
+    figures = {}
+    for _ in range(2):  # once for what is tabulated
+        start = time.perf_counter()
+        scan_planes(
+            sheet.positions, sheet.numbers, planes, grid, HAADF, projected=project_potential
+        )
+        figures["seconds, planes"] = time.perf_counter() - start
+    start = time.perf_counter()
+    scan_slices(sheet, HAADF, grid, 1.0)
+    figures["seconds, abTEM"] = time.perf_counter() - start
+
+    def draw(n: int, seed: int) -> np.ndarray:
+        options = {"displacements": u2, "n_draws": n, "rng": seed, "config": HAADF_PIXELS}
+        return simulate_haadf(sheet, HAADF, pixel_size=0.2, **options).values
+
+    halves = draw(n_draws // 2, 1), draw(n_draws // 2, 2)
+    known = np.mean(halves, axis=0)
+    figures["noise of the mean"] = float((halves[0] - halves[1]).std() / 2 / known.std())
+    still = simulate_haadf(sheet, HAADF, pixel_size=0.2, config=HAADF_PIXELS).values
+    figures["no vibrations"] = find_error(still, known)
+    figures |= {f"{n} draws": find_error(draw(n, 3), known) for n in (1, 8, 20)}
+    start = time.perf_counter()
+    columns = add_columns(sheet, known.shape)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    add_columns(sheet, known.shape)
+    figures["seconds, columns"] = time.perf_counter() - start
+    figures["seconds, columns, first time"] = first
+    figures["columns by multislice"] = find_error(columns, known)
+    figures["columns, electrons over those of the mean"] = float(columns.mean() / known.mean())
+    figures["points, strengths fitted"] = find_error(fit_points(sheet, known), known)
+    for name, value in figures.items():
+        print(f"HAADF, {name:42} {value:.4f}")
+    return figures
+
+
+def surround(sheet: Atoms) -> tuple[np.ndarray, Atoms]:
+    """Columns of a periodic cell and of its neighbors, [y, x], and all of their atoms."""
+    many = sheet.repeat((3, 3, 1))
+    many.positions[:, :2] -= np.diag(sheet.cell)[:2]
+    near = (many.positions[:, :2] > -7) & (many.positions[:, :2] < np.diag(sheet.cell)[:2] + 7)
+    many = many[np.flatnonzero(near.all(axis=1))]
+    return many.positions[:, [1, 0]], many
+
+
+def focus_on(sheet: Atoms) -> Microscope:
+    """The microscope as the sheet sees it: a cell is focused from its lower end."""
+    height = float(sheet.positions[sheet.numbers == 42, 2].mean())
+    return HAADF.model_copy(update={"defocus": float(HAADF.defocus) - height})
+
+
+def sample(sheet: Atoms, shape: tuple[int, ...], parts: list) -> np.ndarray:
+    """Values of columns at the pixels of the cell."""
+    (width, height), (n_y, n_x) = np.diag(sheet.cell)[:2], shape
+    rows = np.arange(n_y) * height / n_y
+    return simulate_shapes(parts, (rows, 0 * rows), np.arange(n_x) * width / n_x)
+
+
+def add_columns(sheet: Atoms, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum of single atoms, and of what pairs scatter more."""
+    places, many = surround(sheet)
+    energy, angle, inner, outer = (
+        float(value)
+        for value in (HAADF.energy_eV, HAADF.semi_angle, HAADF.inner_angle, HAADF.outer_angle)
+    )
+    setting = Setting(energy, angle, inner, outer)
+    lens = ColumnLens(setting, focus_on(sheet), (float(sheet.cell[1, 1]), float(sheet.cell[0, 0])))
+    near = cKDTree(places).query_ball_point(places, 0.4)
+    is_paired = np.array([len(group) == 2 for group in near])
+    gain = find_pair_gain(setting, 16, 3.13, U2[16])
+    parts = []
+    for number in (42, 16):
+        image = lens.image(respond_atom(setting, number), U2[number])
+        mine = many.numbers == number
+        parts.append((places[mine], np.where(is_paired, 1 + gain, 1.0)[mine], image))
+    return sample(sheet, shape, parts)
+
+
+def fit_points(sheet: Atoms, known: np.ndarray) -> np.ndarray:
+    """The linear model: points seen by the probe, the strength of each kind fitted."""
+    places, many = surround(sheet)
+    size = (float(sheet.cell[1, 1]), float(sheet.cell[0, 0]))
+    near = cKDTree(places).query_ball_point(places, 0.4)
+    is_paired = np.array([len(group) == 2 for group in near])
+    images = []
+    for number, paired in ((42, False), (16, True), (16, False)):
+        transfer = probe_transfer(focus_on(sheet), size, vibration=U2[number] ** 0.5)
+        # The probe as it is seen from the point.
+        transfer = replace(transfer, values=transfer.values.conj())
+        mine = (many.numbers == number) & (is_paired == paired)
+        images.append(sample(sheet, known.shape, [(places[mine], np.ones(mine.sum()), transfer)]))
+    design = np.column_stack([image.ravel() for image in images])
+    strengths, *_ = np.linalg.lstsq(design, known.ravel(), rcond=None)
+    return (design @ strengths).reshape(known.shape)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def run(capsys, *arguments):
         (["analyze", "a.tif", "--pixel-size", "-1"], "pixel_size: input should be greater than 0"),
         (["analyze", "a.tif", "--modle", "x"], "Unknown option: --modle"),
         (["simulate", "haadf_mx2", "--out", "x", "--n", "0"], "--n"),
+        (["simulate", "haadf_mx2", "--out", "x", "--workers", "0"], "--workers"),
         (["vibrations", "a.xyz"], "--temperature requires an argument"),
         (["vibrations", "a.xyz", "--temperature", "0"], "temperature: input should be greater"),
     ],
@@ -44,6 +45,13 @@ def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert f"Example: adatom {command}" in out
+
+
+def test_waves_are_not_trained_on(capsys, tmp_path):
+    code, out, err = run(capsys, "train", "hrtem_mos2", "--out", tmp_path / "training")
+    assert (code, out) == (1, "")
+    assert err == "adatom: error: recipe: must say how a network learns (got 'hrtem_mos2')\n"
+    assert not (tmp_path / "training").exists()
 
 
 def test_options_come_from_the_configuration(capsys):
