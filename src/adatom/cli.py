@@ -108,22 +108,17 @@ def simulate(
         Parameter(help="Processes (as many as there are cores).", validator=Number(gt=0)),
     ] = None,
 ) -> None:
-    """Simulate a data set: images, or waves to draw images from, and the true atoms as Parquet.
+    """Simulate a data set: images, or waves to draw images from, the true atoms, and a picture.
 
     A data set that was stopped goes on where it was with the same command. The same recipe and seed
     give the same bits with any number of workers.
 
     Example: adatom simulate hrtem_mos2 --out data --n 20
     """
-    from adatom.core.workers import count_cores
-    from adatom.simulate.dataset import simulate_dataset
-    from adatom.simulate.recipe import load_recipe
+    from adatom.workflows.simulate import simulate_recipe
 
     with show_progress() as report:
-        n_workers = workers or count_cores()
-        found = simulate_dataset(
-            load_recipe(recipe), out, n, seed=seed, n_workers=n_workers, report=report
-        )
+        found = simulate_recipe(recipe, out, n, seed=seed, n_workers=workers, report=report)
     print(found)
 
 
