@@ -1,11 +1,12 @@
 """Jobs on several processes."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 
-from adatom.core.errors import ConfigError
+from adatom.core.errors import AdatomError, ConfigError
 from adatom.core.workers import run_jobs
 
 
@@ -17,6 +18,12 @@ def invert(seed, n):
 def refuse(number):
     if number == 2:
         raise ConfigError(f"number: must not be 2 (got {number})")
+
+
+def die(number):
+    if number == 2:
+        os._exit(9)
+    time.sleep(1)
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
@@ -38,8 +45,14 @@ def test_results_come_in_the_order_of_the_jobs(n_workers):
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_an_error_comes_back_as_it_was(n_workers):
-    with pytest.raises(ConfigError, match="must not be 2"):
+    with pytest.raises(ConfigError) as raised:
         run_jobs(refuse, [(1,), (2,), (3,)], n_workers=n_workers)
+    assert str(raised.value) == "number: must not be 2 (got 2)"
+
+
+def test_a_process_that_is_killed_is_one_line():
+    with pytest.raises(AdatomError, match="numbers: a process was ended from outside"):
+        run_jobs(die, [(1,), (2,)], n_workers=2, text="numbers")
 
 
 def test_no_jobs():

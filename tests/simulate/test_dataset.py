@@ -2,23 +2,32 @@
 
 import hashlib
 import json
+import os
+from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
+from adatom.core.config import read_toml
 from adatom.core.errors import ConfigError, FileError
 from adatom.images.read import read_image
+from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate import dataset
 from adatom.simulate.dataset import simulate_dataset
-from adatom.simulate.recipe import HrtemRecipe, list_recipes, load_recipe
+from adatom.simulate.recipe import HrtemRecipe, _check_recipe, list_recipes, load_recipe
 from adatom.simulate.wave_set import WaveSet, simulate_wave
 
 
 def load_tiny(name, size=12.8):
-    recipe = load_recipe(name)
-    smaller = recipe.dataset.model_copy(update={"size": size})
-    return recipe.model_copy(update={"dataset": smaller})
+    """The recipe with small images, and with particles that fit them."""
+    values = load_recipe(name).model_dump(mode="json")
+    values["dataset"]["size"] = size
+    for kind in values["structure"]:
+        if kind["kind"] == "particle":
+            kind |= {"radius": {"min": 4.0, "max": 6.0}}
+    return type(load_recipe(name)).from_mapping(values, source=name)
 
 
 def digest(folder):
@@ -117,15 +126,61 @@ def test_a_stopped_run_goes_on(name, tmp_path, monkeypatch):
     assert digest(tmp_path / "set") == digest(whole)
 
 
-def test_another_recipe_starts_anew(tmp_path, monkeypatch):
+def test_a_run_that_is_killed_at_its_last_step_goes_on(tmp_path, monkeypatch):
+    """Between the tables and the name, and with a part that power loss left empty."""
+    recipe = load_tiny("hrtem_mos2")
+    replace = os.replace
+
+    def stop(source, target):
+        if target == tmp_path / "set":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(dataset.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_dataset(recipe, tmp_path / "set", 2, seed=1)
+    monkeypatch.undo()
+    (hidden,) = tmp_path.glob(".set.*.part")
+    (hidden / "parts/truth_000000.parquet").write_bytes(b"")
+    (hidden / "waves.zarr/c.0123.partial").write_bytes(b"half")
+    folder = simulate_dataset(recipe, tmp_path / "set", 2, seed=1)
+    assert digest(folder) == digest(simulate_dataset(recipe, tmp_path / "again", 2, seed=1))
+
+
+def test_parts_of_another_recipe_are_neither_taken_nor_lost(tmp_path, monkeypatch):
     recipe = load_tiny("hrtem_mos2")
     monkeypatch.setattr(dataset, "_join", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         simulate_dataset(recipe, tmp_path / "set", 2, seed=1)
     monkeypatch.undo()
+    (parts,) = tmp_path.glob(".set.*.part/parts/truth_000000.parquet")
     folder = simulate_dataset(recipe, tmp_path / "set", 2, seed=2)
     assert digest(folder) == digest(simulate_dataset(recipe, tmp_path / "again", 2, seed=2))
     assert json.loads((folder / "dataset.json").read_text())["seed"] == 2
+    assert parts.exists()
+
+
+def test_atoms_are_where_the_truth_says(tmp_path):
+    """Just above focus atoms are bright, in images that no lens has moved."""
+    recipe = load_tiny("hrtem_mos2", 16.0)
+    plain = {"energy_eV": 80e3, "focal_series": (-40.0,), "focal_spread": 20.0}
+    scope = ImagingMicroscope(**plain)
+    camera = recipe.detector.model_copy(update={"dose": 1e6, "blur": 0.0, "mtf_frequency": 4.0})
+    still = recipe.model_copy(update={"microscope": scope, "detector": camera})
+    waves = WaveSet(simulate_dataset(still, tmp_path / "set", 1, seed=3))
+    series, truth = waves.draw_series(0, 0)
+    metals = truth[truth["label"] == "M"]
+    inner = metals[metals[["x", "y"]].gt(7).all(axis=1) & metals[["x", "y"]].lt(19).all(axis=1)]
+
+    def see(x, y):
+        places = {"x": xr.DataArray(x), "y": xr.DataArray(y)}
+        return float(series[0].interp(places).mean() / series.mean())
+
+    here = see(inner["x"].to_numpy(), inner["y"].to_numpy())
+    beside = see(inner["x"].to_numpy() + 0.8, inner["y"].to_numpy())
+    turned = see(inner["y"].to_numpy(), inner["x"].to_numpy())
+    assert abs(here - 1) > 0.1
+    assert abs(here - 1) > 2 * max(abs(beside - 1), abs(turned - 1))
 
 
 def test_wrong_folders_are_refused(tmp_path):
@@ -134,13 +189,41 @@ def test_wrong_folders_are_refused(tmp_path):
         simulate_dataset(load_tiny("hrtem_mos2"), tmp_path / "set", 1)
     with pytest.raises(FileError, match="holds no data set of exit waves"):
         WaveSet(tmp_path / "set")
+    with pytest.raises(ConfigError, match=r"n_images: must be 1 at least \(got 0\)"):
+        simulate_dataset(load_tiny("hrtem_mos2"), tmp_path / "none", 0)
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot be written"):
         simulate_dataset(load_tiny("hrtem_mos2"), tmp_path / "file/set", 1)
 
 
-def test_recipes_calculate_what_they_store():
-    values = load_recipe("hrtem_mos2").model_dump(mode="json")
-    values["dataset"]["k_max"] = 2.2
-    with pytest.raises(ConfigError, match=r"pixel_size must be at most 0.152 Å for dataset.k_max"):
-        HrtemRecipe.from_mapping(values, source="recipe")
+@pytest.mark.parametrize(
+    ("place", "value", "rule"),
+    [
+        (
+            ("dataset", "k_max"),
+            2.2,
+            r"must be at most 0.152 Å for dataset.k_max 2.2 1/Å \(got 0.16",
+        ),
+        (("dataset", "size"), 0.5, "size must be 16 pixels at least"),
+        (("vibration", "temperature"), 200, "from 300 to 773 K"),
+        (("vibration", "tilt"), 12, "must be 10° at most"),
+        (("support", "material"), "paper", "vibrations are known of"),
+        (("structure", 0, "materials"), ["WS2"], "vibrations are known of"),
+        (("structure", 0, "adatoms"), 1, "adatoms must be 0"),
+        (("modality",), "TEM", "modality: must be HAADF or HRTEM"),
+        (("structure",), [{"kind": "particle", "element": "Fe"}], "face-centered cubic"),
+        (("structure",), [{"kind": "particle", "radius": 1}], "must be 3 Å at least"),
+        (("structure",), [{"kind": "particle", "radius": 25}], "62 Å does not fit the image"),
+    ],
+)
+def test_what_could_not_be_drawn_is_refused_at_once(place, value, rule, tmp_path):
+    values = read_toml(resources.files("adatom.simulate") / "recipes/hrtem_mos2.toml")
+    values["structure"] = [values["structure"]]
+    table = values
+    for key in place[:-1]:
+        table = table.setdefault(key, {}) if isinstance(table, dict) else table[key]
+    table[place[-1]] = value
+    if place[-1] == "adatoms":
+        table["adatom_elements"] = ["Au"]
+    with pytest.raises(ConfigError, match=rule):
+        _check_recipe(values, "mine.toml")

@@ -68,9 +68,11 @@ def describe_problems(error: ValidationError) -> str:
     """
     parts = []
     for problem in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(key) for key in problem["loc"]) or "value"
-        message = problem["msg"][0].lower() + problem["msg"][1:]
-        parts.append(f"{where}: {message} (got {problem['input']!r:.60})")
+        where = ".".join(str(key) for key in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        # A rule between several fields names them itself.
+        parts.append(f"{where}: {message} (got {problem['input']!r:.60})" if where else message)
     return "; ".join(parts)
 
 

@@ -1,10 +1,14 @@
 """Work in parts on several processes: the only door to dask's scheduler."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import Any
 
+from adatom.core.errors import AdatomError
 from adatom.core.progress import Report, ignore_progress
 
 
@@ -52,6 +56,8 @@ def run_jobs(
     ------
     Exception
         What a call raised; no further job is begun.
+    AdatomError
+        If a process was ended from outside.
     """
     from dask.base import compute
     from dask.callbacks import Callback
@@ -68,21 +74,40 @@ def run_jobs(
     n_workers = min(n_workers, len(jobs)) or 1
     report(0, len(jobs), text)
     alone = delayed(_work_alone, pure=False)
-    tasks = [alone(work, job) for job in jobs]
-    with Progress():
-        found = compute(
-            tasks,
-            scheduler="sync" if n_workers == 1 else "processes",
-            num_workers=n_workers,
-            chunksize=1,
-            optimize_graph=False,
-        )
+    tasks = [alone(work, job, os.getpid()) for job in jobs]
+    try:
+        with Progress():
+            found = compute(
+                tasks,
+                scheduler="sync" if n_workers == 1 else "processes",
+                num_workers=n_workers,
+                chunksize=1,
+                optimize_graph=False,
+            )
+    except BrokenProcessPool as error:
+        raise AdatomError(
+            f"{text}: a process was ended from outside (for want of memory?); the same call goes on"
+        ) from error
     return list(found[0])
 
 
-def _work_alone(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _work_alone(work: Callable[..., Any], arguments: tuple[Any, ...], parent: int) -> Any:
     """One job on one thread: the same bits on any number of processes."""
     from threadpoolctl import threadpool_limits
 
+    if os.getpid() != parent:
+        _end_with(parent)
     with threadpool_limits(1):
         return work(*arguments)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone: nobody would read what it makes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -16,7 +16,9 @@ class ImagingMicroscope(Lens):
         (0.0,), min_length=1, description="What each image adds to the defocus, Å."
     )
     focus_error: NotNegative = Field(0.0, description="Error of each of these steps, rms, Å.")
-    shift: NotNegative = Field(0.0, description="Largest shift of an image along an axis, Å.")
+    shift: NotNegative = Field(
+        0.0, description="Largest shift of an image along an axis before all are centered, Å."
+    )
     focal_spread: NotNegative = Field(0.0, description="Focal spread, 1/e half-width, Å.")
     beam_tilt: NotNegative = Field(0.0, description="Tilt of the beam against the lens, mrad.")
     beam_azimuth: Number = Field(0.0, description="Direction of the tilt, degrees.")

@@ -46,6 +46,9 @@ def scan_planes(
     -----
     The scattering matrix of Ophus (Advanced Structural and Chemical Imaging 3 (2017) 13) without
     its interpolation. The image is a sum over pairs of beams, and carries their differences.
+
+    The matrix is held in memory: 8 bytes for each beam and each frequency on the detector, which is
+    20 MB for a cell of 10 Å at 60 kV and 1 GB for one of 40 Å.
     """
     energy = float(microscope.energy_eV)  # type: ignore[arg-type]
     wavelength = electron_wavelength(energy)

@@ -1,10 +1,11 @@
 """Data sets on disk: made in parts by several processes, resumable, whole or hidden."""
 
+import hashlib
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import zarr
 from filelock import FileLock, Timeout
 
 import adatom
-from adatom.core.errors import FileError
+from adatom.core.errors import ConfigError, FileError
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.random import make_child_rng
 from adatom.core.workers import run_jobs
@@ -46,7 +47,7 @@ def simulate_dataset(
         New folder: `truth.parquet` (image, x, y in Å, label, intensity or n_atoms);
         `dataset.json` (seed, number of images, version, recipe); of HAADF images
         `images/NUMBER.zarr`, each of which `read_image` reads; of HRTEM `waves.zarr` with the waves
-        behind the specimens (`open_waves`) and `images.parquet` (energy_eV, scale).
+        behind the specimens (`wave_set.WaveSet`) and `images.parquet` (energy_eV, scale).
     n_images : int
         How many images.
     seed : int
@@ -60,51 +61,58 @@ def simulate_dataset(
     -------
     Path
         The folder, which appears only when it is whole. Until then its parts lie in a hidden folder
-        beside it, and the same call goes on with them.
+        beside it, and the same call goes on with them (those of another recipe or number stay).
 
     Raises
     ------
+    ConfigError
+        If the number of images is below 1.
     FileError
         If the folder exists or cannot be written, or another process is at work on it.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise FileError(f"{folder}: exists already; name a new folder")
-    beside = folder.with_name(f".{folder.name}.part")
+    if n_images < 1:
+        raise ConfigError(f"n_images: must be 1 at least (got {n_images})")
     made = {"seed": seed, "n_images": n_images, "adatom": adatom.__version__}
     made["recipe"] = recipe.model_dump(mode="json")
+    note = json.dumps(made, indent=1)
+    # Of its content: processes that outlived another run cannot write into this one.
+    key = hashlib.sha256(note.encode()).hexdigest()[:12]
+    beside = folder.with_name(f".{folder.name}.{key}.part")
     try:
-        beside.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False) as lock:
-            _prepare(beside, recipe, made)
+            if folder.exists():
+                raise FileError(f"{folder}: exists already; name a new folder")
+            _prepare(beside, recipe, note)
             starts = range(0, n_images, PART)
-            missing = [start for start in starts if not _place(beside, start).exists()]
+            missing = [start for start in starts if not _is_whole(_place(beside, start))]
             jobs = [(recipe, beside, seed, start, min(start + PART, n_images)) for start in missing]
             run_jobs(_make_part, jobs, n_workers=n_workers, text="parts", report=report)
             _join(beside, [_place(beside, start) for start in starts])
             os.replace(beside, folder)
+            shutil.rmtree(folder / "parts")
             Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise FileError(f"{folder}: another process is at work on it") from error
     except OSError as error:
-        raise FileError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
 
 
-def _prepare(beside: Path, recipe: Recipe | HrtemRecipe, made: dict[str, Any]) -> None:
-    """Empty the hidden folder unless it holds parts of the same data set."""
-    note = beside / MADE
-    text = json.dumps(made, indent=1)
-    if note.is_file() and note.read_text(encoding="utf-8") == text:
+def _prepare(beside: Path, recipe: Recipe | HrtemRecipe, note: str) -> None:
+    """Make the hidden folder, unless a run was stopped after that."""
+    if (beside / MADE).is_file():
         return
-    shutil.rmtree(beside)
+    shutil.rmtree(beside, ignore_errors=True)
     (beside / "parts").mkdir(parents=True)
+    n_images = json.loads(note)["n_images"]
     if isinstance(recipe, HrtemRecipe):
         side, shape = box_side(recipe.dataset.size), stored_shape(recipe)
         waves = zarr.create_array(
             beside / WAVES,
-            shape=(made["n_images"], *shape, 2),
-            chunks=(min(PART, made["n_images"]), *shape, 2),
+            shape=(n_images, *shape, 2),
+            chunks=(min(PART, n_images), *shape, 2),
             dtype="float16",
         )
         waves.attrs["description"] = (
@@ -114,7 +122,7 @@ def _prepare(beside: Path, recipe: Recipe | HrtemRecipe, made: dict[str, Any]) -
         waves.attrs["length"] = [side, side]
     else:
         (beside / "images").mkdir()
-    note.write_text(text, encoding="utf-8")
+    (beside / MADE).write_text(note, encoding="utf-8")
 
 
 def _make_part(recipe: Recipe | HrtemRecipe, beside: Path, seed: int, start: int, end: int) -> None:
@@ -146,8 +154,11 @@ def _write_images(beside: Path, start: int, stored: list[StoredWave]) -> None:
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    written = path.with_suffix(".part")
-    table.reset_index(drop=True).to_parquet(written)
+    written = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with written.open("wb") as file:
+        table.reset_index(drop=True).to_parquet(file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(written, path)
 
 
@@ -155,10 +166,29 @@ def _place(beside: Path, start: int) -> Path:
     return beside / "parts" / f"truth_{start:06d}.parquet"
 
 
+def _is_whole(path: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return True
+
+
 def _join(beside: Path, places: list[Path]) -> None:
-    """One table of all parts."""
-    pd.concat(map(pd.read_parquet, places), ignore_index=True).to_parquet(beside / TRUTH)
+    """One table of all parts; what killed processes left half-written goes."""
+    _write_table(pd.concat(map(pd.read_parquet, places)), beside / TRUTH)
     images = sorted((beside / "parts").glob("images_*.parquet"))
     if images:
-        pd.concat(map(pd.read_parquet, images), ignore_index=True).to_parquet(beside / IMAGES)
-    shutil.rmtree(beside / "parts")
+        _write_table(pd.concat(map(pd.read_parquet, images)), beside / IMAGES)
+    for left in [
+        *beside.glob(".*"),
+        *beside.glob("images/.*"),
+        *beside.glob("waves.zarr/**/*.partial"),
+    ]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()

@@ -117,15 +117,16 @@ def form_images(
     rows, columns = np.nonzero(wave.spectrum)
     ky, kx = (k[at] for k, at in zip(wave.grid.frequencies(), (rows, columns), strict=True))
     scattered = wave.spectrum[rows, columns]
-    far = 2 * np.pi * float(microscope.shift)  # type: ignore[arg-type]
+    shifts = float(microscope.shift) * rng.uniform(-1, 1, (len(microscope.focal_series), 2))  # type: ignore[arg-type]
+    shifts -= shifts.mean(axis=0)  # a shift of all is none that could be seen
     images = []
-    for step in microscope.focal_series:
+    for step, (shift_y, shift_x) in zip(microscope.focal_series, shifts, strict=True):
         error = float(microscope.focus_error) * rng.standard_normal()  # type: ignore[arg-type]
         defocus = float(microscope.defocus) + step + error  # type: ignore[arg-type]
         transfer = image_transfer(kx, ky, microscope.model_copy(update={"defocus": defocus}))
-        shift_y, shift_x = far * rng.uniform(-1, 1, 2)
+        turn = np.exp(-2j * np.pi * (shift_y * ky + shift_x * kx))
         spectrum = np.zeros_like(wave.spectrum)
-        spectrum[rows, columns] = scattered * transfer * np.exp(-1j * (shift_y * ky + shift_x * kx))
+        spectrum[rows, columns] = scattered * transfer * turn
         amplitude = fft.ifft2(spectrum, norm="forward")
         images.append(amplitude.real**2 + amplitude.imag**2)
     return np.array(images, np.float32)

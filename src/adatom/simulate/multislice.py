@@ -254,6 +254,7 @@ def simulate_haadf(
         )
     _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
     rng = make_rng(rng)
+    planes = find_planes(structure.positions)
     still = structure.positions[:, :2]
     images = []
     for _ in range(1 if displacements is None else n_draws):
@@ -262,7 +263,6 @@ def simulate_haadf(
             drawn.positions[:, :2] = still + (
                 rng.standard_normal(still.shape) * np.sqrt(displacements)[:, None]
             )
-        planes = find_planes(drawn.positions)
         if planes is None:
             images.append(scan_slices(drawn, microscope, grid, config.slice_thickness))
         else:

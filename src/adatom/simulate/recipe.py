@@ -14,7 +14,12 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
-from adatom.simulate.specimen import SupportConfig, ThinConfig, VibrationConfig
+from adatom.simulate.specimen import (
+    SupportConfig,
+    ThinConfig,
+    VibrationConfig,
+    check_specimen,
+)
 from adatom.simulate.structure import MX2Config, SheetConfig, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 
@@ -156,7 +161,7 @@ class WaveSetConfig(Config):
     """Size of the images, and what is stored of the waves."""
 
     size: float = Field(38.4, gt=0, description="Height and width of an image, Å.")
-    k_max: float = Field(1.5, gt=0, description="Highest frequency that is stored, 1/Å.")
+    k_max: float = Field(1.5, ge=0.5, description="Highest frequency that is stored, 1/Å.")
 
 
 class HrtemRecipe(Config):
@@ -177,13 +182,16 @@ class HrtemRecipe(Config):
         return [given] if isinstance(given, dict) else given
 
     @model_validator(mode="after")
-    def _calculates_what_it_stores(self) -> "HrtemRecipe":
-        finest = BAND / 2 / self.dataset.k_max
-        if self.slices.pixel_size > finest:
+    def _can_be_drawn(self) -> "HrtemRecipe":
+        finest, given = BAND / 2 / self.dataset.k_max, self.slices.pixel_size
+        if given > finest:
             raise ValueError(
                 f"slices.pixel_size must be at most {finest:.3f} Å for dataset.k_max "
-                f"{self.dataset.k_max:g} 1/Å"
+                f"{self.dataset.k_max:g} 1/Å (got {given:g})"
             )
+        if self.dataset.size < FEWEST_PIXELS * limits_of(self.detector.pixel_size)[1]:
+            raise ValueError(f"dataset.size must be {FEWEST_PIXELS} pixels at least")
+        check_specimen(self.structure, self.support, self.vibration, self.dataset.size)
         return self
 
 
@@ -261,6 +269,9 @@ def load_training(name_or_path: str | Path) -> Recipe:
 
 
 def _check_recipe(values: dict[str, Any], source: str) -> Recipe | HrtemRecipe:
-    if values.get("modality") == "HRTEM":
+    modality = values.get("modality", "HAADF")
+    if modality == "HAADF":
+        return Recipe.from_mapping(values, source=source)
+    if modality == "HRTEM":
         return HrtemRecipe.from_mapping(values, source=source)
-    return Recipe.from_mapping(values, source=source)
+    raise ConfigError(f"{source}: modality: must be HAADF or HRTEM (got {modality!r:.60})")

@@ -6,21 +6,32 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from adatom.core.config import Config
+from adatom.core.errors import ConfigError
 from adatom.core.materials import get_material
-from adatom.core.random import NotNegative, Number, Positive, Share, draw_value
+from adatom.core.random import (
+    Draw,
+    NotNegative,
+    Number,
+    Positive,
+    Share,
+    draw_value,
+    limits_of,
+)
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
 from adatom.simulate.structure import GrapheneConfig, MX2Config
-from adatom.structures.particles import make_amorphous, make_particle
+from adatom.structures.particles import LARGEST, find_lattice, make_amorphous, make_particle
 from adatom.structures.projection import label_columns, project_columns
 from adatom.structures.sheets import make_sheet
-from adatom.structures.vibrations import assign_amplitudes
+from adatom.structures.vibrations import assign_amplitudes, load_amplitudes
 
 RIM = OUTSIDE + 2.0  # Å of specimen around the image, from which electrons reach it
 SEAM = 1.5  # Å between the specimen and its periodic image
 GAP = 2.0  # Å between a film and what lies on it
+STEEPEST = 10.0  # degrees, of a specimen that is tilted by the direction of the beam in it
+SMALLEST = 3.0  # Å, radius of a particle
 ABOVE = 1.0  # Å from the last atom to the plane of the wave
 
 
@@ -36,6 +47,22 @@ class ParticleConfig(Config):
     film: NotNegative = Field(0.0, description="Thickness of the carbon film below, Å.")
     film_density: Positive = Field(0.1, description="Atoms of the film, 1/Å³.")
     film_share: Share = Field(1.0, description="Chance that there is a film.")
+
+    @field_validator("element")
+    @classmethod
+    def _is_a_metal(cls, symbol: str) -> str:
+        try:
+            find_lattice(symbol)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return symbol
+
+    @field_validator("radius")
+    @classmethod
+    def _holds_atoms(cls, radius: float | Draw) -> float | Draw:
+        if limits_of(radius)[0] < SMALLEST:
+            raise ValueError(f"must be {SMALLEST:g} Å at least")
+        return radius
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -59,6 +86,13 @@ class VibrationConfig(Config):
 
     temperature: Positive = Field(300.0, description="300 to 773 K.")
     tilt: NotNegative = Field(0.0, description="Angle of the normal to the beam, degrees.")
+
+    @field_validator("tilt")
+    @classmethod
+    def _is_small(cls, tilt: float | Draw) -> float | Draw:
+        if limits_of(tilt)[1] > STEEPEST:
+            raise ValueError(f"must be {STEEPEST:g}° at most")
+        return tilt
 
 
 @dataclass(frozen=True)
@@ -86,6 +120,46 @@ class Specimen:
 def box_side(size: float) -> float:
     """Side of the box (Å) around an image of `size`, Å."""
     return size + 2 * RIM + SEAM
+
+
+def check_specimen(
+    kinds: tuple[ThinConfig, ...], support: SupportConfig, vibration: VibrationConfig, size: float
+) -> None:
+    """Refuse what could not be drawn.
+
+    Parameters
+    ----------
+    kinds, support, vibration, size
+        As of `draw_specimen`.
+
+    Raises
+    ------
+    ValueError
+        If vibrations of an element or a temperature are not known, or a particle does not fit.
+    """
+    materials = [] if support.material is None else [support.material]
+    for kind in kinds:
+        if isinstance(kind, ParticleConfig):
+            widest = 2 * LARGEST * limits_of(kind.radius)[1]
+            if widest > box_side(size):
+                raise ValueError(f"structure: a particle of {widest:.0f} Å does not fit the image")
+            continue
+        materials += kind.materials
+        foreign = {"adatoms": kind.adatoms}
+        if isinstance(kind, MX2Config):
+            foreign["metal_dopant_share"] = kind.metal_dopant_share
+            foreign["chalcogen_dopant_share"] = kind.chalcogen_dopant_share
+        else:
+            foreign["silicon"] = kind.silicon
+        for name, share in foreign.items():
+            if limits_of(share)[1] > 0:
+                raise ValueError(f"structure.{name} must be 0: its vibrations are not known")
+    for material in materials:
+        for temperature in limits_of(vibration.temperature):
+            try:
+                load_amplitudes(material, temperature)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
 
 
 def draw_specimen(
@@ -167,10 +241,12 @@ def draw_sheet(
     structure = _box(structure, side)
     exit_height = structure.cell[2, 2]
     seen = structure[np.flatnonzero(is_sheet)]
-    # The wave moves along the beam while it travels on to the upper end of the box.
-    seen.positions[:, :2] += slope * (exit_height - seen.positions[:, 2:])
     columns, column_of_atom = project_columns(seen)
     columns["label"] = label_columns(seen, column_of_atom, material)
+    # The wave moves along the beam while it travels on to the upper end of the box.
+    travel = np.bincount(column_of_atom, exit_height - seen.positions[:, 2], len(columns))
+    columns["x"] += slope[0] * travel / columns["n_atoms"]
+    columns["y"] += slope[1] * travel / columns["n_atoms"]
     tilt = 1e3 * slope
     return Specimen(
         structure, np.concatenate(displacements), (float(tilt[0]), float(tilt[1])), columns

@@ -109,9 +109,11 @@ class WaveSet:
             self._waves = zarr.open_array(folder / "waves.zarr", mode="r")
             self._images = pd.read_parquet(folder / "images.parquet").set_index("image")
             truth = pd.read_parquet(folder / "truth.parquet")
-        except (OSError, ValueError) as error:
+            recipe = made["recipe"]
+        except (OSError, ValueError, KeyError) as error:
             raise FileError(f"{folder}: holds no data set of exit waves ({error})") from error
-        self.recipe = HrtemRecipe.from_mapping(made["recipe"], source=f"{folder}/dataset.json")
+        self._folder = folder
+        self.recipe = HrtemRecipe.from_mapping(recipe, source=f"{folder}/dataset.json")
         self._truth = dict(list(truth.drop(columns="image").groupby(truth["image"])))
         self._no_columns = truth.drop(columns="image").iloc[:0]
 
@@ -122,6 +124,8 @@ class WaveSet:
         """The wave behind specimen number `index`, on a grid for images without aliasing."""
         scale, energy = self._images.loc[index, ["scale", "energy_eV"]].to_numpy(np.float64)
         values = np.asarray(self._waves[index], np.float32) * np.float32(scale)
+        if not values[0, 0].any():
+            raise FileError(f"{self._folder}/waves.zarr: wave {index} is missing")
         side = box_side(self.recipe.dataset.size)
         wave = ExitWave(
             values[..., 0] + 1j * values[..., 1],

@@ -14,6 +14,36 @@ _FACETS = np.array(
     + [[s * (i == 0), s * (i == 1), s * (i == 2)] for i in range(3) for s in (-1, 1)]
 )
 _FORMS = {"111": slice(0, 8), "100": slice(8, 14)}
+LARGEST = 1.25  # distance of a facet over the radius
+
+
+def find_lattice(element: str) -> float:
+    """Lattice constant of a face-centered cubic metal.
+
+    Parameters
+    ----------
+    element : str
+        Its symbol.
+
+    Returns
+    -------
+    float
+        Å.
+
+    Raises
+    ------
+    ConfigError
+        If the element is no face-centered cubic metal.
+
+    Examples
+    --------
+    >>> find_lattice("Au")
+    4.08
+    """
+    known = reference_states[atomic_numbers.get(element, 0)]
+    if not known or known["symmetry"] != "fcc":
+        raise ConfigError(f"element: must be a face-centered cubic metal (got {element!r})")
+    return float(known["a"])  # type: ignore[arg-type]
 
 
 def make_particle(
@@ -42,10 +72,7 @@ def make_particle(
     ConfigError
         If the element is no face-centered cubic metal.
     """
-    known = reference_states[atomic_numbers.get(element, 0)]
-    if not known or known["symmetry"] != "fcc":
-        raise ConfigError(f"element: must be a face-centered cubic metal (got {element!r})")
-    a = float(known["a"])  # type: ignore[arg-type]
+    a = find_lattice(element)
     reach = int(np.ceil(1.5 * radius / a)) + 1
     corner = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3), -1).reshape(-1, 3)
     basis = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
@@ -53,7 +80,7 @@ def make_particle(
     normals = _FACETS / np.linalg.norm(_FACETS, axis=1, keepdims=True)
     distance = np.empty(len(normals))
     distance[_FORMS["111"]] = radius * rng.uniform(0.85, 1.10, 8)
-    distance[_FORMS["100"]] = radius * rng.uniform(0.95, 1.25, 6)
+    distance[_FORMS["100"]] = radius * rng.uniform(0.95, LARGEST, 6)
     inside = (points @ normals.T <= distance).all(axis=1)
     seen = points[inside] @ _TO_BEAM.T
     # Columns lie on a grid of a/√8 by a/2.
