@@ -90,15 +90,19 @@ def scan_planes(
     probe = covered[rows, columns] * np.exp(-1j * phase)
     probe /= np.linalg.norm(probe)
     amplitudes *= torch.from_numpy(probe.astype(np.complex64))[:, None]
-    pairs = (amplitudes @ amplitudes.conj().T).numpy().ravel()
-    # At a probe position R the pair (q, q') turns by exp(2πi (q' - q) R).
-    shape = tuple(4 * int(np.ceil(aperture * side + 0.5)) + 1 for side in grid.length)
     orders = [
-        np.rint(k_axis[at] * side).astype(int)
-        for k_axis, at, side in zip((ky, kx), (rows, columns), grid.length, strict=True)
+        np.rint(axis[at] * side).astype(int)
+        for axis, at, side in zip((ky, kx), (rows, columns), grid.length, strict=True)
     ]
+    return _add_pairs((amplitudes @ amplitudes.conj().T).numpy(), orders)
+
+
+def _add_pairs(pairs: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:
+    """Image from the pairs of beams: (q, q') turns by exp(2πi (q' - q) R) at a probe position R."""
+    shape = tuple(4 * int(np.abs(order).max()) + 1 for order in orders)
     bins = [(order[None] - order[:, None]) % n for order, n in zip(orders, shape, strict=True)]
     index = (bins[0] * shape[1] + bins[1]).ravel()
     size = shape[0] * shape[1]
-    spectrum = np.bincount(index, pairs.real, size) + 1j * np.bincount(index, pairs.imag, size)
-    return np.fft.ifft2(spectrum.reshape(shape), norm="forward").real
+    real, imaginary = (np.bincount(index, part.ravel(), size) for part in (pairs.real, pairs.imag))
+    spectrum = (real + 1j * imaginary).reshape(shape)
+    return np.fft.ifft2(spectrum, norm="forward").real

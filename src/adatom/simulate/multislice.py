@@ -242,6 +242,33 @@ def simulate_haadf(
     these and resampled exactly; the source's size is applied there.
     """
     grid = make_grid(structure, config.pixel_size)
+    _check_angles(microscope, grid, config.pixel_size)
+    _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
+    rng = make_rng(rng)
+    planes = find_planes(structure.positions)
+    images = []
+    for _ in range(1 if displacements is None else n_draws):
+        drawn = structure.copy()
+        if displacements is not None:
+            moves = rng.standard_normal((len(drawn), 2)) * np.sqrt(displacements)[:, None]
+            drawn.positions[:, :2] += moves
+        if planes is None:
+            images.append(scan_slices(drawn, microscope, grid, config.slice_thickness))
+        else:
+            place = (drawn.positions, drawn.numbers, planes)
+            images.append(scan_planes(*place, grid, microscope, projected=project_potential))
+    shape = tuple(int(np.ceil(side / pixel_size)) for side in grid.length)
+    values = _see_with_source(np.mean(images, axis=0), shape, grid, microscope)
+    coords = {
+        name: (name, np.arange(n) * side / n, {"units": "angstrom"})
+        for name, n, side in zip(("y", "x"), shape, grid.length, strict=True)
+    }
+    attrs = {"modality": "HAADF", "energy_eV": float(microscope.energy_eV), "units": "share"}  # type: ignore[arg-type]
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
+
+
+def _check_angles(microscope: Microscope, grid: Grid, pixel_size: float) -> None:
+    """Refuse a detector that reaches beyond what the grid holds."""
     wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     widest = 1e3 * wavelength * grid.k_max
     outer = float(microscope.outer_angle)  # type: ignore[arg-type]
@@ -249,46 +276,19 @@ def simulate_haadf(
         finest = BAND / 2 * 1e3 * wavelength / outer
         raise ConfigError(
             f"microscope: outer_angle must be at most {widest:.0f} mrad for pixels of "
-            f"{config.pixel_size:g} Å; take pixels of {finest:.3f} Å "
-            f"(got {outer:g})"
+            f"{pixel_size:g} Å; take pixels of {finest:.3f} Å (got {outer:g})"
         )
-    _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
-    rng = make_rng(rng)
-    planes = find_planes(structure.positions)
-    still = structure.positions[:, :2]
-    images = []
-    for _ in range(1 if displacements is None else n_draws):
-        drawn = structure.copy()
-        if displacements is not None:
-            drawn.positions[:, :2] = still + (
-                rng.standard_normal(still.shape) * np.sqrt(displacements)[:, None]
-            )
-        if planes is None:
-            images.append(scan_slices(drawn, microscope, grid, config.slice_thickness))
-        else:
-            images.append(
-                scan_planes(
-                    drawn.positions,
-                    drawn.numbers,
-                    planes,
-                    grid,
-                    microscope,
-                    projected=project_potential,
-                )
-            )
-    spectrum = np.fft.fft2(np.mean(images, axis=0), norm="forward")
-    shape = tuple(int(np.ceil(side / pixel_size)) for side in grid.length)
-    spectrum = resize_spectrum(spectrum, shape)
+
+
+def _see_with_source(
+    image: np.ndarray, shape: tuple[int, ...], grid: Grid, microscope: Microscope
+) -> np.ndarray:
+    """Resample an image exactly, and blur it by the size of the source."""
+    spectrum = resize_spectrum(np.fft.fft2(image, norm="forward"), shape)
     ky, kx = Grid((shape[0], shape[1]), grid.length).frequencies()
     sigma = float(microscope.source_size) / (2 * np.sqrt(2 * np.log(2)))  # type: ignore[arg-type]
     spectrum *= np.exp(-2 * (np.pi * sigma) ** 2 * (ky[:, None] ** 2 + kx**2))
-    values = np.fft.ifft2(spectrum, norm="forward").real.astype(np.float32)
-    coords = {
-        name: (name, np.arange(n) * side / n, {"units": "angstrom"})
-        for name, n, side in zip(("y", "x"), shape, grid.length, strict=True)
-    }
-    attrs = {"modality": "HAADF", "energy_eV": float(microscope.energy_eV), "units": "share"}  # type: ignore[arg-type]
-    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
+    return np.fft.ifft2(spectrum, norm="forward").real.astype(np.float32)
 
 
 def scan_slices(
