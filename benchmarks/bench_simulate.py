@@ -129,7 +129,7 @@ def slice_part(start: int, end: int, pixel_size: float) -> None:
         rng = make_child_rng(1, DATASET, index)
         energy = float(draw_value(recipe.microscope.energy_eV, rng))
         size = recipe.dataset.size
-        specimen = draw_specimen(recipe.structure, recipe.support, recipe.vibration, size, rng)
+        specimen = draw_specimen(recipe.structure, recipe.specimen, size, rng)
         grid = make_grid(specimen.structure, pixel_size)
         slice_exit_wave(specimen.structure, energy, grid, specimen.tilt, 1.0)
 

@@ -8,8 +8,7 @@ from scipy.spatial import cKDTree
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.simulate.specimen import (
     ParticleConfig,
-    SupportConfig,
-    VibrationConfig,
+    ThinSpecimenConfig,
     box_side,
     draw_specimen,
 )
@@ -21,9 +20,8 @@ SIZE = 14.0
 
 
 def draw(config, seed=0, **options):
-    settings = {"support": SupportConfig(), "vibration": VibrationConfig()} | options
     rng = np.random.default_rng(seed)
-    return draw_specimen((config,), settings["support"], settings["vibration"], SIZE, rng)
+    return draw_specimen((config,), ThinSpecimenConfig(**options), SIZE, rng)
 
 
 def find_phases(specimen):
@@ -67,7 +65,7 @@ def test_boxes_hold_the_sheet_and_a_seam():
 @pytest.mark.parametrize("tilt", [0.0, 9.0])
 def test_columns_are_where_the_phase_is_high(tilt):
     """Also those of one sulfur atom, which a tilt moves."""
-    specimen = draw(SHEET, vibration=VibrationConfig(tilt=tilt))
+    specimen = draw(SHEET, tilt=tilt)
     truth = specimen.truth
     inside = truth[["x", "y"]].gt(4).all(axis=1) & truth[["x", "y"]].lt(box_side(SIZE) - 4).all(
         axis=1
@@ -81,8 +79,8 @@ def test_columns_are_where_the_phase_is_high(tilt):
 
 
 def test_a_support_lies_below_and_is_not_in_the_truth():
-    config = SupportConfig(material="graphene", distance=3.7, angle=10.0)
-    bare, carried = draw(SHEET), draw(SHEET, support=config)
+    below = {"support": "graphene", "support_distance": 3.7, "support_angle": 10.0}
+    bare, carried = draw(SHEET), draw(SHEET, **below)
     positions, numbers = carried.structure.positions, carried.structure.numbers
     gap = positions[numbers == 16, 2].min() - positions[numbers == 6, 2].max()
     assert gap == pytest.approx(3.7)

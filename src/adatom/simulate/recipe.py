@@ -14,12 +14,7 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
-from adatom.simulate.specimen import (
-    SupportConfig,
-    ThinConfig,
-    VibrationConfig,
-    check_specimen,
-)
+from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen
 from adatom.simulate.structure import MX2Config, SheetConfig, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 
@@ -169,8 +164,7 @@ class HrtemRecipe(Config):
 
     modality: Literal["HRTEM"] = Field(description="What kind of images.")
     structure: tuple[ThinConfig, ...] = Field(min_length=1, description="Kinds of structures.")
-    support: SupportConfig = SupportConfig()
-    vibration: VibrationConfig = VibrationConfig()
+    specimen: ThinSpecimenConfig = ThinSpecimenConfig()
     microscope: ImagingMicroscope = ImagingMicroscope()
     detector: Camera = Camera()
     slices: SliceConfig = SliceConfig()
@@ -191,7 +185,7 @@ class HrtemRecipe(Config):
             )
         if self.dataset.size < FEWEST_PIXELS * limits_of(self.detector.pixel_size)[1]:
             raise ValueError(f"dataset.size must be {FEWEST_PIXELS} pixels at least")
-        check_specimen(self.structure, self.support, self.vibration, self.dataset.size)
+        check_specimen(self.structure, self.specimen, self.dataset.size)
         return self
 
 

@@ -73,19 +73,14 @@ class ParticleConfig(Config):
 ThinConfig = Annotated[MX2Config | GrapheneConfig | ParticleConfig, Field(discriminator="kind")]
 
 
-class SupportConfig(Config):
-    """A sheet below the specimen."""
-
-    material: str | None = Field(None, description="Formula of the sheet, or none.")
-    distance: Positive = Field(3.4, description="Between the nearest planes of both, Å.")
-    angle: Number = Field(0.0, description="Rotation of its lattice, degrees.")
-
-
-class VibrationConfig(Config):
-    """How warm sheets are, and how they lie."""
+class ThinSpecimenConfig(Config):
+    """How warm sheets are, how they lie, and on what."""
 
     temperature: Positive = Field(300.0, description="300 to 773 K.")
     tilt: NotNegative = Field(0.0, description="Angle of the normal to the beam, degrees.")
+    support: str | None = Field(None, description="Formula of a sheet below, or none.")
+    support_distance: Positive = Field(3.4, description="Between the nearest planes of both, Å.")
+    support_angle: Number = Field(0.0, description="Rotation of the lattice below, degrees.")
 
     @field_validator("tilt")
     @classmethod
@@ -122,14 +117,12 @@ def box_side(size: float) -> float:
     return size + 2 * RIM + SEAM
 
 
-def check_specimen(
-    kinds: tuple[ThinConfig, ...], support: SupportConfig, vibration: VibrationConfig, size: float
-) -> None:
+def check_specimen(kinds: tuple[ThinConfig, ...], state: ThinSpecimenConfig, size: float) -> None:
     """Refuse what could not be drawn.
 
     Parameters
     ----------
-    kinds, support, vibration, size
+    kinds, state, size
         As of `draw_specimen`.
 
     Raises
@@ -137,7 +130,7 @@ def check_specimen(
     ValueError
         If vibrations of an element or a temperature are not known, or a particle does not fit.
     """
-    materials = [] if support.material is None else [support.material]
+    materials = [] if state.support is None else [state.support]
     for kind in kinds:
         if isinstance(kind, ParticleConfig):
             widest = 2 * LARGEST * limits_of(kind.radius)[1]
@@ -155,7 +148,7 @@ def check_specimen(
             if limits_of(share)[1] > 0:
                 raise ValueError(f"structure.{name} must be 0: its vibrations are not known")
     for material in materials:
-        for temperature in limits_of(vibration.temperature):
+        for temperature in limits_of(state.temperature):
             try:
                 load_amplitudes(material, temperature)
             except ConfigError as error:
@@ -164,8 +157,7 @@ def check_specimen(
 
 def draw_specimen(
     kinds: tuple[ThinConfig, ...],
-    support: SupportConfig,
-    vibration: VibrationConfig,
+    state: ThinSpecimenConfig,
     size: float,
     rng: np.random.Generator,
 ) -> Specimen:
@@ -175,10 +167,8 @@ def draw_specimen(
     ----------
     kinds : tuple of config
         Sheets and particles, each as often as its share says.
-    support : SupportConfig
-        What sheets lie on.
-    vibration : VibrationConfig
-        Temperature and tilt of sheets.
+    state : ThinSpecimenConfig
+        How warm sheets are, how they lie, and on what.
     size : float
         Side of the image, Å.
     rng : Generator
@@ -192,13 +182,12 @@ def draw_specimen(
     config = choose_kind(kinds, rng)
     if isinstance(config, ParticleConfig):
         return draw_particle(config, size, rng)
-    return draw_sheet(config, support, vibration, size, rng)
+    return draw_sheet(config, state, size, rng)
 
 
 def draw_sheet(
     config: MX2Config | GrapheneConfig,
-    support: SupportConfig,
-    vibration: VibrationConfig,
+    state: ThinSpecimenConfig,
     size: float,
     rng: np.random.Generator,
 ) -> Specimen:
@@ -208,10 +197,8 @@ def draw_sheet(
     ----------
     config : MX2Config or GrapheneConfig
         The sheet.
-    support : SupportConfig
-        What lies below.
-    vibration : VibrationConfig
-        Temperature and tilt.
+    state : ThinSpecimenConfig
+        Temperature, tilt, and what lies below.
     size : float
         Side of the image, Å.
     rng : Generator
@@ -229,12 +216,12 @@ def draw_sheet(
     side = box_side(size)
     inner = side - SEAM - 2 * OUTSIDE  # what `draw_structure` surrounds by itself
     sheet = draw_structure(config, host, (inner, inner), rng)
-    temperature = float(draw_value(vibration.temperature, rng))
-    angle, azimuth = float(draw_value(vibration.tilt, rng)), rng.uniform(0, 2 * np.pi)
+    temperature = float(draw_value(state.temperature, rng))
+    angle, azimuth = float(draw_value(state.tilt, rng)), rng.uniform(0, 2 * np.pi)
     slope = np.tan(np.deg2rad(angle)) * np.array([np.cos(azimuth), np.sin(azimuth)])
     parts = [(sheet, material.name)]
-    if support.material is not None:
-        parts.insert(0, (_lay_below(sheet, support, side, rng), support.material))
+    if state.support is not None:
+        parts.insert(0, (_lay_below(sheet, state, side, rng), state.support))
     displacements = [assign_amplitudes(part, name, temperature)[:, 0] for part, name in parts]
     structure = parts[0][0] if len(parts) == 1 else parts[0][0] + sheet
     is_sheet = np.arange(len(structure)) >= len(structure) - len(sheet)
@@ -292,15 +279,15 @@ def draw_particle(config: ParticleConfig, size: float, rng: np.random.Generator)
 
 
 def _lay_below(
-    sheet: Atoms, support: SupportConfig, side: float, rng: np.random.Generator
+    sheet: Atoms, state: ThinSpecimenConfig, side: float, rng: np.random.Generator
 ) -> Atoms:
-    material = get_material(support.material or "")
+    material = get_material(state.support or "")
     extent = side - SEAM
     offset = tuple(rng.uniform(-3, 3, 2))
-    angle = float(draw_value(support.angle, rng))
+    angle = float(draw_value(state.support_angle, rng))
     below = make_sheet(material, (extent, extent), angle=angle, offset=offset)
     lowest = sheet.positions[:, 2].min() if len(sheet) else 0.0
-    distance = float(draw_value(support.distance, rng))
+    distance = float(draw_value(state.support_distance, rng))
     below.positions[:, 2] += lowest - distance - below.positions[:, 2].max()
     return below
 

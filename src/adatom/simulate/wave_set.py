@@ -66,7 +66,7 @@ def simulate_wave(recipe: HrtemRecipe, rng: np.random.Generator | int) -> Stored
     rng = make_rng(rng)
     energy = float(draw_value(recipe.microscope.energy_eV, rng))
     size = recipe.dataset.size
-    specimen = draw_specimen(recipe.structure, recipe.support, recipe.vibration, size, rng)
+    specimen = draw_specimen(recipe.structure, recipe.specimen, size, rng)
     wave = simulate_exit_wave(
         specimen.structure,
         energy,
