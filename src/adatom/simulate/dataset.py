@@ -21,7 +21,8 @@ from adatom.images.write import write_image
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import HrtemRecipe, Recipe
 from adatom.simulate.specimen import box_side
-from adatom.simulate.wave_set import StoredWave, simulate_wave, stored_shape
+from adatom.simulate.wave_set import StoredWave, simulate_wave
+from adatom.simulate.waves import count_frequencies
 
 DATASET = 3  # its images never meet those of training, validation and calibration
 PART = 20  # images that one job makes
@@ -108,7 +109,8 @@ def _prepare(beside: Path, recipe: Recipe | HrtemRecipe, note: str) -> None:
     (beside / "parts").mkdir(parents=True)
     n_images = json.loads(note)["n_images"]
     if isinstance(recipe, HrtemRecipe):
-        side, shape = box_side(recipe.dataset.size), stored_shape(recipe)
+        side = box_side(recipe.dataset.size)
+        shape = count_frequencies((side, side), recipe.dataset.k_max)
         waves = zarr.create_array(
             beside / WAVES,
             shape=(n_images, *shape, 2),

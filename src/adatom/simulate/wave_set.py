@@ -41,13 +41,6 @@ class StoredWave:
     truth: pd.DataFrame
 
 
-def stored_shape(recipe: HrtemRecipe) -> tuple[int, int]:
-    """Rows and columns of a stored spectrum: all frequencies up to `k_max`."""
-    side = box_side(recipe.dataset.size)
-    n = 2 * int(recipe.dataset.k_max * side) + 1
-    return n, n
-
-
 def simulate_wave(recipe: HrtemRecipe, rng: np.random.Generator | int) -> StoredWave:
     """Simulate one specimen of a recipe and the wave behind it.
 

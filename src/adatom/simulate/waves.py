@@ -75,19 +75,24 @@ class ExitWave:
 
     def cut(self, k_max: float) -> "ExitWave":
         """The same wave without frequencies above `k_max`, 1/Å, on no more than these."""
-        return self._resize(k_max, [2 * int(k_max * side) + 1 for side in self.grid.length])
+        return self._resize(k_max, count_frequencies(self.grid.length, k_max))
 
     def crop(self, k_max: float) -> "ExitWave":
         """The same wave without frequencies above `k_max`, 1/Å, on a grid for its intensity."""
         # Twice the frequencies of the wave, so that those of the intensity are not aliased.
-        fewest = [2 * int(k_max * side) + 1 for side in self.grid.length]
-        return self._resize(k_max, [2 * next_fast_len(n) for n in fewest])
+        n_y, n_x = count_frequencies(self.grid.length, k_max)
+        return self._resize(k_max, (2 * next_fast_len(n_y), 2 * next_fast_len(n_x)))
 
-    def _resize(self, k_max: float, shape: list[int]) -> "ExitWave":
-        grid = Grid((shape[0], shape[1]), self.grid.length)
+    def _resize(self, k_max: float, shape: tuple[int, int]) -> "ExitWave":
+        grid = Grid(shape, self.grid.length)
         ky, kx = grid.frequencies()
         kept = resize_spectrum(self.spectrum, grid.shape) * (ky[:, None] ** 2 + kx**2 <= k_max**2)
         return ExitWave(kept, grid, self.energy_eV)
+
+
+def count_frequencies(length: tuple[float, float], k_max: float) -> tuple[int, int]:
+    """Frequencies of both signs up to `k_max`, 1/Å, along periods y and x of `length`, Å."""
+    return 2 * int(k_max * length[0]) + 1, 2 * int(k_max * length[1]) + 1
 
 
 def resize_spectrum(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
