@@ -42,7 +42,9 @@ LATTICE = {  # Å per pixel that the lattice of the raw images says
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="haadf-mx2")
+    parser.add_argument("--model", default="haadf-mx2", help="for MX2; a name or a .json file")
+    parser.add_argument("--graphene", default="haadf-graphene", help="for graphene")
+    parser.add_argument("--general", default="haadf-general", help="for any lattice")
     parser.add_argument("--quick", action="store_true", help="four images only")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
@@ -52,7 +54,7 @@ def main() -> int:
     figures = score_labelled(options, model)
     figures["calibration"] = calibrate_raw(options, model)
     for name, source in (("graphene", STILLS), ("trimer", TRIMER)):
-        figures[name] = score_graphene(options, adatom.load_model("haadf-graphene"), source)
+        figures[name] = score_graphene(options, adatom.load_model(options.graphene), source)
     figures["general"] = score_general(options, figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
@@ -262,7 +264,7 @@ def score_graphene(
 
 def score_general(options: argparse.Namespace, special: dict) -> dict:
     """The model for any lattice beside the special ones; its density where nothing is labelled."""
-    model = adatom.load_model("haadf-general")
+    model = adatom.load_model(options.general)
     sites = score_labelled(options, model)["adatom"]["sites"]["f1"]
     recall = score_graphene(options, model, STILLS)["recall"]
     of_trimer = score_graphene(options, model, TRIMER)["recall"]

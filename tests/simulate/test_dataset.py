@@ -21,12 +21,16 @@ from adatom.simulate.wave_set import WaveSet, simulate_wave
 
 
 def load_tiny(name, size=12.8):
-    """The recipe with small images, and with particles that fit them."""
+    """The recipe with small images, particles that fit them, and thin crystals."""
     values = load_recipe(name).model_dump(mode="json")
     values["dataset"]["size"] = size
+    if values.get("specimen", {}).get("multislice"):
+        values["microscope"]["energy_eV"] = 100e3
     for kind in values["structure"]:
         if kind["kind"] == "particle":
             kind |= {"radius": {"min": 4.0, "max": 6.0}}
+        elif kind["kind"] == "crystal":
+            kind |= {"thickness": 10.0}
     return type(load_recipe(name)).from_mapping(values, source=name)
 
 

@@ -203,8 +203,55 @@ def test_multislice_columns_differ_by_their_pairs_alone():
     assert both > 0.95
 
 
-def test_crystals_are_no_sheets():
-    values = load_recipe("haadf_general").model_dump(mode="json")
-    values["specimen"]["multislice"] = 0.5
-    with pytest.raises(ConfigError, match=r"specimen.multislice must be 0"):
-        Recipe.from_mapping(values, source="recipe")
+def slice_crystals(share: float, **structure) -> Recipe:
+    structure = {"kind": "crystal", "crystals": ["SrTiO3 [001]"], "thickness": 15.0} | structure
+    return Recipe.from_mapping(
+        {
+            "structure": structure,
+            "specimen": {"multislice": share, "thickness": 0.2, "background": 0.0},
+            "microscope": {"energy_eV": 100e3, "semi_angle": 20.0, "inner_angle": 60.0},
+            "detector": {"dose": 1e6},
+            "training": {"labels": ["column"], "families": []},
+            "dataset": {"size": 25.0},
+        },
+        source="test",
+    )
+
+
+def test_multislice_of_crystals_changes_brightness_and_no_place():
+    """Ti-O columns, fainter than Sr, gain on the linear model's Z^1.7 by their oxygen."""
+    sliced, linear = (simulate_example(slice_crystals(share), 3) for share in (1.0, 0.0))
+    for name in ("x", "y"):
+        np.testing.assert_array_equal(sliced.truth[name], linear.truth[name])
+    ratio = sliced.truth["intensity"] / linear.truth["intensity"]
+    strontium = linear.truth["intensity"] > linear.truth["intensity"].mean()
+    assert 1.1 < ratio[~strontium].mean() / ratio[strontium].mean() < 2
+    both = np.corrcoef(sliced.expected.ravel(), linear.expected.ravel())[0, 1]
+    assert both > 0.9
+
+
+def test_grains_of_crystals_are_sliced_in_their_directions():
+    recipe = slice_crystals(1.0, grain_boundary=1.0, angle={"min": 0, "max": 90})
+    example = simulate_example(recipe, 4)
+    place = example.truth[["y", "x"]].to_numpy().T / example.pixel_size
+    here = map_coordinates(example.expected, place, order=3, mode="nearest")
+    assert np.quantile(here, 0.05) > 1.5 * np.median(example.expected)
+
+
+def test_lattices_without_depth_cannot_be_sliced():
+    values = slice_crystals(1.0).model_dump(mode="json")
+    for crystals in ([], ["GaN [0001]"]):
+        values["structure"][0]["crystals"] = crystals
+        with pytest.raises(ConfigError, match=r"must be 0 but for sheets, Si \[110\]"):
+            Recipe.from_mapping(values, source="recipe")
+
+
+def test_a_recipe_extends_a_shipped_one(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "haadf_mx2"\n[detector]\ndose = 500\n')
+    mine, base = load_recipe(path), load_recipe("haadf_mx2")
+    assert mine.detector == base.detector.model_copy(update={"dose": 500.0})
+    assert mine.model_copy(update={"detector": base.detector}) == base
+    path.write_text('extends = "haadf_mx9"\n')
+    with pytest.raises(ConfigError, match=r"mine\.toml: extends: must be one of .*'haadf_mx9'"):
+        load_recipe(path)

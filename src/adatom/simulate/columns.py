@@ -15,7 +15,7 @@ from scipy.fft import next_fast_len
 
 from adatom.optics.aberrations import aberration_phase
 from adatom.optics.microscope import Microscope, electron_wavelength
-from adatom.simulate.linear import Transfer, make_frequencies
+from adatom.simulate.linear import Transfer, finish_transfer, make_frequencies
 from adatom.simulate.multislice import project_potential
 from adatom.simulate.planes import transform_atom
 
@@ -164,6 +164,11 @@ def find_pair_gain(
     return found / expected - 1
 
 
+def source_variance(microscope: Microscope) -> float:
+    """Variance of the size of the source along an axis, Å²."""
+    return (float(microscope.source_size) / (2 * np.sqrt(2 * np.log(2)))) ** 2  # type: ignore[arg-type]
+
+
 class ColumnLens:
     """Turns what columns scatter into their images, for one probe.
 
@@ -192,8 +197,8 @@ class ColumnLens:
         self._shape = (2 * reach + 1,) * 2
         rows, columns = np.moveaxis(beams[None] - beams[:, None] + reach, -1, 0)
         self._bin = (rows * self._shape[1] + columns).ravel()
-        ky, kx, self._period = make_frequencies(size, 2 * aperture)
-        self._k = ky, kx
+        self._frequencies = make_frequencies(size, 2 * aperture)
+        ky, kx, _ = self._frequencies
         # To the frequencies of the image by way of the box around the column.
         places = (np.arange(2 * reach + 2) / (2 * reach + 2) - 0.5) * setting.length
         steps = np.arange(-reach, reach + 1) / setting.length
@@ -204,12 +209,12 @@ class ColumnLens:
         self._to_x = area * np.exp(-2j * np.pi * np.outer(kx, places)) @ window
         probe = self._gather(np.ones((len(beams),) * 2))
         # Coma moves the whole image, which no image can show: the center of mass goes to zero.
-        self._center = [
-            np.angle(probe[reach + dy, reach + dx]) * setting.length / (2 * np.pi)
-            for dy, dx in ((1, 0), (0, 1))
-        ]
-        sigma = float(microscope.source_size) / (2 * np.sqrt(2 * np.log(2)))  # type: ignore[arg-type]
-        self._source = sigma**2
+        ahead = -setting.length / (2 * np.pi)
+        self._center = (
+            ahead * float(np.angle(probe[reach + 1, reach])),
+            ahead * float(np.angle(probe[reach, reach + 1])),
+        )
+        self._source = source_variance(microscope)
 
     def image(
         self, response: np.ndarray, smear: float, *, tail: tuple[float, float] = (0.0, 1.0)
@@ -230,15 +235,9 @@ class ColumnLens:
         Transfer
             Its value at zero frequency is the cross-section, Å².
         """
-        ky, kx = self._k
         values = self._to_y @ self._gather(response) @ self._to_x.T
-        square = ky[:, None] ** 2 + kx**2
-        ramp = np.add.outer(ky * self._center[0], kx * self._center[1])
-        values *= np.exp(-2 * np.pi**2 * (self._source + smear) * square - 2j * np.pi * ramp)
-        whole = values[len(ky) // 2, 0]
-        values = (1 - tail[0]) * values
-        values += tail[0] * whole * np.exp(-2 * (np.pi * tail[1]) ** 2 * square)
-        return Transfer(values.astype(np.complex64), ky, kx, self._period)
+        variance = self._source + smear
+        return finish_transfer(values, self._frequencies, self._center, variance, tail)
 
     def _gather(self, response: np.ndarray) -> np.ndarray:
         """Fourier coefficients of the image in the box, by difference of beams."""

@@ -13,7 +13,7 @@ from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_struct
 from adatom.simulate.linear import simulate_shapes
 from adatom.simulate.recipe import ANY_LABEL, Recipe, SpecimenConfig
 from adatom.simulate.scan import draw_scan
-from adatom.simulate.scattering import draw_scattering
+from adatom.simulate.scattering import Specimen, draw_scattering
 from adatom.structures.projection import label_columns, project_columns
 
 
@@ -81,14 +81,15 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     exponent = float(draw_value(recipe.specimen.exponent, rng))
     positions = columns[["y", "x"]].to_numpy() - OUTSIDE
     thickness = float(draw_value(recipe.specimen.thickness, rng))
-    factor = _draw_thickness(positions, thickness, rng) if thickness > 0 else 1.0
+    factor = _draw_thickness(positions, thickness, rng)
     scan = draw_scan((n_pixels, n_pixels), pixel_size, recipe.scan, rng)
-    scattering = draw_scattering(
-        recipe, (structure, column_of_atom), host, (microscope, exponent), size=size, rng=rng
-    )
-    parts = [(positions, counts * factor, shape) for counts, shape in scattering.parts]
+    specimen = Specimen(config, host, structure, column_of_atom, factor)
+    scattering = draw_scattering(recipe, specimen, (microscope, exponent), size=size, rng=rng)
+    parts = [
+        (positions[counts > 0], counts[counts > 0], shape) for counts, shape in scattering.parts
+    ]
     image = simulate_shapes(parts, (scan.y, scan.shift), scan.x)
-    strengths = np.sum([counts * shape.whole for _, counts, shape in parts], axis=0)
+    strengths = np.sum([counts * shape.whole for counts, shape in scattering.parts], axis=0)
     peak = scattering.peak
     image = np.maximum(image, 0) + peak * _draw_background(
         recipe.specimen, image.shape, pixel_size, rng
@@ -116,8 +117,10 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
 
 
 def _draw_thickness(positions: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness of the columns over its mean, where the thickness varies slowly, (N,)."""
+    """Thickness at the columns over its mean, (N,)."""
     factor = np.ones(len(positions))
+    if spread == 0:
+        return factor
     for _ in range(3):
         wave = 2 * np.pi * rng.standard_normal(2) / 60
         phase = rng.uniform(0, 2 * np.pi)

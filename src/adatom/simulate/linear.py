@@ -48,6 +48,42 @@ def make_frequencies(
     return np.arange(-n_y, n_y + 1) / length[0], np.arange(n_x + 1) / length[1], length
 
 
+def finish_transfer(
+    values: np.ndarray,
+    frequencies: tuple[np.ndarray, np.ndarray, tuple[float, float]],
+    center: tuple[float, float],
+    variance: float,
+    tail: tuple[float, float],
+) -> Transfer:
+    """Move a column shape to its place and widen it.
+
+    Parameters
+    ----------
+    values : (n_ky, n_kx) complex array
+        Its Fourier transform.
+    frequencies : (ky, kx, length)
+        Of `make_frequencies`.
+    center : (float, float)
+        Where [y, x] the center of the probe is, Å: it goes to zero.
+    variance : float
+        Variance along an axis of a Gaussian that widens it, Å².
+    tail : (float, float)
+        Share of the intensity in wide Gaussian tails and their standard deviation, Å.
+
+    Returns
+    -------
+    Transfer
+        Of the same integral.
+    """
+    ky, kx, length = frequencies
+    square = ky[:, None] ** 2 + kx**2
+    ramp = np.add.outer(ky * center[0], kx * center[1])
+    values = values * np.exp(-2 * np.pi**2 * variance * square + 2j * np.pi * ramp)
+    whole = values[len(ky) // 2, 0]
+    values = (1 - tail[0]) * values + tail[0] * whole * np.exp(-2 * (np.pi * tail[1]) ** 2 * square)
+    return Transfer(values.astype(np.complex64), ky, kx, length)
+
+
 def gaussian_transfer(
     size: tuple[float, float], parts: list[tuple[float, np.ndarray, tuple[float, float]]]
 ) -> Transfer:

@@ -15,8 +15,9 @@ from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
 from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen
-from adatom.simulate.structure import MX2Config, SheetConfig, StructureConfig
+from adatom.simulate.structure import MX2Config, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
+from adatom.structures.crystals import PROJECTIONS
 
 ANY_LABEL = "column"
 FEWEST_PIXELS = 16
@@ -27,7 +28,9 @@ class SpecimenConfig(Config):
 
     exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
     multislice: Share = Field(
-        0.0, description="Chance that columns without a Gaussian shape are those of multislice."
+        0.0,
+        description="Chance that columns without a Gaussian shape are those of multislice: of"
+        " sheets, and of crystals that are known in depth.",
     )
     background: NotNegative = Field(0.05, description="Even background, in peaks of the host.")
     slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in peaks.")
@@ -37,7 +40,9 @@ class SpecimenConfig(Config):
         0.0, description="Grain of the background, as of an amorphous film, rms over its height."
     )
     thickness: NotNegative = Field(
-        0.0, description="Slow variation of the brightness of the columns, rms over the mean."
+        0.0,
+        description="Slow variation of the brightness of the columns, of crystals by multislice of"
+        " their thickness; rms over the mean.",
     )
 
 
@@ -146,9 +151,10 @@ class Recipe(Config):
             raise ValueError(
                 f"training.labels must be {', '.join(simulated)}, in any order, or {ANY_LABEL}"
             )
-        flat = all(isinstance(kind, SheetConfig) for kind in self.structure)
-        if limits_of(self.specimen.multislice)[1] > 0 and not flat:
-            raise ValueError("specimen.multislice must be 0 where a structure is no sheet")
+        has_depth = any(kind.has_depth for kind in self.structure)
+        if limits_of(self.specimen.multislice)[1] > 0 and not has_depth:
+            known = ", ".join(name for name, seen in PROJECTIONS.items() if seen.atoms)
+            raise ValueError(f"specimen.multislice must be 0 but for sheets, {known}")
         return self
 
 
@@ -203,7 +209,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     Parameters
     ----------
     name_or_path : str or Path
-        Name such as "haadf_mx2", or the path of a .toml file.
+        Name such as "haadf_mx2", or the path of a .toml file. With `extends = "haadf_mx2"` in the
+        file, what it does not say is that of the shipped recipe.
 
     Returns
     -------
@@ -222,15 +229,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     """
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        return _check_recipe(read_toml(path), str(path))
-    if str(name_or_path) not in list_recipes():
-        raise ConfigError(
-            f"recipe: must be a .toml file or one of {', '.join(list_recipes())} "
-            f"(got {str(name_or_path)!r})"
-        )
-    shipped = resources.files("adatom.simulate") / "recipes" / f"{name_or_path}.toml"
-    with resources.as_file(shipped) as file:
-        return _check_recipe(read_toml(file), f"recipe {name_or_path}")
+        return _check_recipe(_extend(read_toml(path), str(path)), str(path))
+    source = f"recipe {name_or_path}"
+    return _check_recipe(_extend(_read_shipped(str(name_or_path), "recipe"), source), source)
 
 
 def load_training(name_or_path: str | Path) -> Recipe:
@@ -260,6 +261,30 @@ def load_training(name_or_path: str | Path) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"recipe: must say how a network learns (got {str(name_or_path)!r})")
     return recipe
+
+
+def _read_shipped(name: str, asked: str) -> dict[str, Any]:
+    if name not in list_recipes():
+        raise ConfigError(
+            f"{asked}: must be {'a .toml file or ' if asked == 'recipe' else ''}one of "
+            f"{', '.join(list_recipes())} (got {name!r:.60})"
+        )
+    shipped = resources.files("adatom.simulate") / "recipes" / f"{name}.toml"
+    with resources.as_file(shipped) as file:
+        return read_toml(file)
+
+
+def _extend(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Put what a recipe says over the shipped recipe that it extends."""
+    values = dict(values)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    found = _extend(_read_shipped(base, f"{source}: extends"), source)
+    for room, given in values.items():
+        is_table = isinstance(given, dict) and isinstance(found.get(room), dict)
+        found[room] = found[room] | given if is_table else given
+    return found
 
 
 def _check_recipe(values: dict[str, Any], source: str) -> Recipe | HrtemRecipe:

@@ -9,10 +9,39 @@ from adatom.core.materials import Material
 from adatom.core.random import Draw, draw_value, limits_of
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
 from adatom.optics.probe import transfer_function
+from adatom.simulate.channeling import CrystalLens, slice_crystal
 from adatom.simulate.columns import ColumnLens, Setting, find_pair_gain, respond_atom
 from adatom.simulate.drawing import Host
 from adatom.simulate.linear import Transfer, gaussian_transfer, grid_length
 from adatom.simulate.recipe import ColumnConfig, Recipe
+from adatom.simulate.structure import CrystalConfig, StructureConfig
+
+THICKEST = 1.5  # over the largest mean thickness: columns that are thicker are taken for this
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """What stands in the beam.
+
+    Attributes
+    ----------
+    config : StructureConfig
+        The kind of structure.
+    host : Host
+        Whose element brightness is measured against.
+    structure : Atoms
+        The structure.
+    column_of_atom : (n_atoms,) int array
+        Column of each atom.
+    thickness : (n_columns,) array
+        At each column, over its mean.
+    """
+
+    config: StructureConfig
+    host: Host
+    structure: Atoms
+    column_of_atom: np.ndarray
+    thickness: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -21,10 +50,10 @@ class Scattering:
 
     Attributes
     ----------
-    parts : list of ((N,) array, Transfer)
+    parts : list of ((n_columns,) array, Transfer)
         Strengths of all columns with one shape, and this shape.
     peak : float
-        Height of a column of one host atom, 1 for the whole beam.
+        Height of a column of the host at the mean thickness, 1 for the whole beam.
     """
 
     parts: list[tuple[np.ndarray, Transfer]]
@@ -33,8 +62,7 @@ class Scattering:
 
 def draw_scattering(
     recipe: Recipe,
-    specimen: tuple[Atoms, np.ndarray],
-    host: Host,
+    specimen: Specimen,
     optics: tuple[Microscope, float],
     *,
     size: tuple[float, float],
@@ -46,10 +74,8 @@ def draw_scattering(
     ----------
     recipe : Recipe
         Its ranges.
-    specimen : (Atoms, (N,) int array)
-        The structure, and the column that each of its atoms belongs to.
-    host : Host
-        Whose element brightness is measured against.
+    specimen : Specimen
+        What stands in the beam.
     optics : (Microscope, float)
         All of its numbers fixed; and the power of Z that point columns follow.
     size : tuple of float
@@ -62,34 +88,86 @@ def draw_scattering(
     Scattering
         By the linear model or by multislice, as the recipe says.
     """
-    structure, column_of_atom = specimen
     microscope, exponent = optics
     config = recipe.columns
     vibration = float(draw_value(config.vibration, rng))
     tail = (float(draw_value(config.tail_weight, rng)), float(draw_value(config.tail_sigma, rng)))
     gaussian = _draw_gaussian(config, tail, size, rng)
-    if gaussian is None and _happens(recipe.specimen.multislice, rng):
+    has_depth = gaussian is None and specimen.config.has_depth
+    if has_depth and _happens(recipe.specimen.multislice, rng):
         setting = Setting(
             float(microscope.energy_eV),  # type: ignore[arg-type]
             limits_of(recipe.microscope.semi_angle)[1],
             float(microscope.inner_angle),  # type: ignore[arg-type]
             float(microscope.outer_angle),  # type: ignore[arg-type]
         )
-        lens = ColumnLens(setting, microscope, size)
-        counts = count_atoms(structure, column_of_atom, host.material, setting)
-        shapes = {
-            number: lens.image(respond_atom(setting, number), vibration**2, tail=tail)
-            for number in {host.number, *counts}
-        }
-        nothing = [(np.zeros(0), shapes[host.number])]
-        parts = [(count, shapes[number]) for number, count in counts.items()] or nothing
-        return Scattering(parts, _peak_of(shapes[host.number]))
+        if isinstance(specimen.config, CrystalConfig):
+            mean = float(draw_value(specimen.config.thickness, rng))
+            thickest = THICKEST * limits_of(specimen.config.thickness)[1]
+            widths = (vibration, mean, thickest, tail)
+            return _slice_columns(specimen, setting, microscope, widths, size)
+        return _slice_sheet(specimen, setting, microscope, (vibration, tail), size)
     shape = gaussian or probe_transfer(microscope, size, vibration=vibration, tail=tail)
+    structure, column_of_atom = specimen.structure, specimen.column_of_atom
     sections = haadf_cross_section(structure.numbers, microscope, exponent)
     sections = sections * structure.arrays.get("weight", 1.0)
     strengths = np.bincount(column_of_atom, sections, _count(column_of_atom))
-    section = float(haadf_cross_section(np.array([host.number]), microscope, exponent)[0])
-    return Scattering([(strengths, shape)], _peak_of(shape) * section)
+    host = np.array([specimen.host.number])
+    section = float(haadf_cross_section(host, microscope, exponent)[0])
+    return Scattering([(strengths * specimen.thickness, shape)], _peak_of(shape) * section)
+
+
+def _slice_sheet(
+    specimen: Specimen,
+    setting: Setting,
+    microscope: Microscope,
+    widths: tuple[float, tuple[float, float]],
+    size: tuple[float, float],
+) -> Scattering:
+    """Columns of single atoms and pairs; vibration, and share and width of tails."""
+    vibration, tail = widths
+    host = specimen.host
+    lens = ColumnLens(setting, microscope, size)
+    counts = count_atoms(specimen.structure, specimen.column_of_atom, host.material, setting)
+    shapes = {
+        number: lens.image(respond_atom(setting, number), vibration**2, tail=tail)
+        for number in {host.number, *counts}
+    }
+    parts = [(count * specimen.thickness, shapes[number]) for number, count in counts.items()]
+    return Scattering(parts or [(np.zeros(0), shapes[host.number])], _peak_of(shapes[host.number]))
+
+
+def _slice_columns(
+    specimen: Specimen,
+    setting: Setting,
+    microscope: Microscope,
+    widths: tuple[float, float, float, tuple[float, float]],
+    size: tuple[float, float],
+) -> Scattering:
+    """Columns of a crystal; vibration, mean and largest thickness, share and width of tails."""
+    vibration, mean, thickest, tail = widths
+    projection = specimen.host.projection
+    if projection is None:
+        raise ValueError("host must be a crystal")
+    response = slice_crystal(setting, projection, vibration, thickest)
+    weights = response.weigh(mean * specimen.thickness)
+    arrays = specimen.structure.arrays
+    _, first = np.unique(specimen.column_of_atom, return_index=True)
+    kind, angle = arrays["kind"][first], arrays["angle"][first]
+    parts, peaks = [], np.zeros(len(response.modes))
+    (usual,) = response.weigh(np.array([mean])).T
+    for turn in np.unique(angle) if len(angle) else [0.0]:
+        lens = CrystalLens(response, microscope, size, float(turn))
+        for index, levels in enumerate(response.modes):
+            mine = (kind == index) & (angle == turn)
+            for modes, share, often in zip(levels, weights, usual, strict=True):
+                if often == 0 and not (mine & (share > 0)).any():
+                    continue
+                shape = lens.image(modes, tail=tail)
+                parts.append((mine * share, shape))
+                peaks[index] += often * _peak_of(shape)
+        usual = np.zeros_like(usual)  # the height of a peak does not depend on the direction
+    return Scattering(parts, float(peaks.max()))
 
 
 def _happens(chance: float | Draw, rng: np.random.Generator) -> bool:

@@ -67,6 +67,11 @@ class SheetConfig(LatticeConfig):
             raise ValueError("adatoms need their elements")
         return self
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether it is known where the atoms of its columns are."""
+        return True
+
     @field_validator("adatom_elements")
     @classmethod
     def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,6 +148,7 @@ class CrystalConfig(LatticeConfig):
 
     kind: Literal["crystal"] = Field(description="Columns of a crystal.")
     crystals: tuple[str, ...] = Field((), description="Names; none: a lattice is drawn.")
+    thickness: Positive = Field(100.0, description="Along the beam, Å, for multislice.")
     vacancies: Share = Field(0.0, description="Share of the columns that are missing.")
     particle: Share = Field(0.0, description="Chance that only round patches are left.")
 
@@ -159,6 +165,11 @@ class CrystalConfig(LatticeConfig):
         """Labels of its columns."""
         return ("column",)
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether it is known where the atoms of its columns are."""
+        return all(PROJECTIONS[name].atoms for name in self.crystals) and bool(self.crystals)
+
 
 class PointsConfig(GeometryConfig):
     """Atoms without any order."""
@@ -166,6 +177,11 @@ class PointsConfig(GeometryConfig):
     kind: Literal["points"] = Field(description="Atoms without any order.")
     density: Positive = Field(0.1, description="Atoms thrown, 1/Å².")
     min_distance: Positive = Field(1.3, description="Least distance of two of them, Å.")
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether it is known where the atoms of its columns are."""
+        return False
 
     @property
     def labels(self) -> tuple[str, ...]:

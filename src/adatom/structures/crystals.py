@@ -27,10 +27,16 @@ class Projection:
     columns : tuple of (atomic number, atoms per period, a, b)
         What the columns hold, how many atoms a period of the crystal has in them, and their
         places in parts of a and b. Columns too faint for the detector are left out.
+    atoms : tuple of (atomic number, a, b, height)
+        All atoms of a period in parts of a, b and the period; none where depth is not known.
+    period : float
+        Of the crystal along the beam, Å.
     """
 
     cell: tuple[float, float, float]
     columns: tuple[tuple[int, float, float, float], ...]
+    atoms: tuple[tuple[int, float, float, float], ...] = ()
+    period: float = 0.0
 
     @property
     def vectors(self) -> np.ndarray:
@@ -48,12 +54,22 @@ class Projection:
 def _dumbbell(a: float, first: int, second: int) -> Projection:
     """Diamond or zincblende along [110]."""
     columns = ((first, 1, 0, 0), (second, 1, 0.25, 0), (first, 1, 0.5, 0.5), (second, 1, 0.75, 0.5))
-    return Projection((a, a / 2**0.5, 90), columns)
+    heights = (0, 0.5, 0.5, 0)
+    atoms = tuple((z, x, y, h) for (z, _, x, y), h in zip(columns, heights, strict=True))
+    return Projection((a, a / 2**0.5, 90), columns, atoms, a / 2**0.5)
 
 
 def _perovskite(a: float, large: int, small: int) -> Projection:
     """ABO3 along [001]: A and B-O columns; those of oxygen alone do not show."""
-    return Projection((a, a, 90), ((large, 1, 0, 0), (small, 1, 0.5, 0.5)))
+    oxygen = ((8, 0.5, 0.5, 0), (8, 0.5, 0, 0.5), (8, 0, 0.5, 0.5))
+    atoms = ((large, 0, 0, 0), (small, 0.5, 0.5, 0.5), *oxygen)
+    return Projection((a, a, 90), ((large, 1, 0, 0), (small, 1, 0.5, 0.5)), atoms, a)
+
+
+def _centered(number: int, a: float, b: float, period: float) -> Projection:
+    """One element at the corners and in the middle of a box: fcc along [110], bcc along [001]."""
+    atoms = ((number, 0, 0, 0), (number, 0.5, 0.5, 0.5))
+    return Projection((a, b, 90), ((number, 1, 0, 0), (number, 1, 0.5, 0.5)), atoms, period)
 
 
 # Lattice constants: Wyckoff, Crystal Structures (1963); room temperature, Å.
@@ -64,12 +80,12 @@ PROJECTIONS = {
     "InAs [110]": _dumbbell(6.058, 49, 33),
     "CdTe [110]": _dumbbell(6.482, 48, 52),
     "Si [001]": Projection((1.920, 1.920, 90), ((14, 1, 0, 0),)),
-    "Au [110]": Projection((4.078, 2.884, 90), ((79, 1, 0, 0), (79, 1, 0.5, 0.5))),
-    "Pt [110]": Projection((3.924, 2.775, 90), ((78, 1, 0, 0), (78, 1, 0.5, 0.5))),
-    "Al [110]": Projection((4.050, 2.864, 90), ((13, 1, 0, 0), (13, 1, 0.5, 0.5))),
+    "Au [110]": _centered(79, 4.078, 2.884, 2.884),
+    "Pt [110]": _centered(78, 3.924, 2.775, 2.775),
+    "Al [110]": _centered(13, 4.050, 2.864, 2.864),
     "Au [001]": Projection((2.039, 2.039, 90), ((79, 1, 0, 0),)),
     "Al [001]": Projection((2.025, 2.025, 90), ((13, 1, 0, 0),)),
-    "Fe [001]": Projection((2.866, 2.866, 90), ((26, 1, 0, 0), (26, 1, 0.5, 0.5))),
+    "Fe [001]": _centered(26, 2.866, 2.866, 2.866),
     "SrTiO3 [001]": _perovskite(3.905, 38, 22),
     "BaTiO3 [001]": _perovskite(4.000, 56, 22),
     "LaAlO3 [001]": _perovskite(3.790, 57, 13),
@@ -105,7 +121,8 @@ def make_crystal(
     Returns
     -------
     Atoms
-        One atom per column; the array `weight` says how many it stands for.
+        One atom per column; the array `weight` says how many it stands for, `kind` which column of
+        the projection it is, and `angle` how the lattice is turned, degrees.
 
     Raises
     ------
@@ -126,7 +143,10 @@ def make_crystal(
     points, number = fill_area(projection.vectors, basis, size, angle, offset)
     numbers = np.array([column[0] for column in projection.columns])[number]
     weights = np.array([column[1] for column in projection.columns], float)[number]
-    return _as_atoms(points, numbers, weights, size)
+    crystal = _as_atoms(points, numbers, weights, size)
+    crystal.set_array("kind", number)
+    crystal.set_array("angle", np.full(len(number), float(angle)))
+    return crystal
 
 
 def draw_projection(rng: np.random.Generator) -> Projection:
