@@ -29,6 +29,7 @@ SCOPE = Microscope(energy_eV=300e3, semi_angle=21, inner_angle=60, outer_angle=1
 PIXEL = 0.043  # Å: holds 150 mrad
 CASES = {"SrTiO3 [001]": (3, 3), "Si [110]": (2, 3)}  # cells along a and b
 DEPTHS = (6, 13)  # periods
+LIFT = np.array([0, 0, 1e-3])  # off the border of abTEM's slices, Å
 POINTS = {"Sr": (0, 0), "Ti": (0.5, 0.5), "O": (0.5, 0), "hollow": (0.25, 0.25)}
 
 
@@ -56,8 +57,7 @@ def make_box(projection: Projection, repeats: tuple[int, int], depth: int) -> At
     a, b, _ = projection.cell
     places = np.array([place for _, *place in projection.atoms]) * (a, b, projection.period)
     numbers = [atom[0] for atom in projection.atoms]
-    # A little off the lower border, on which abTEM cannot say in which slice an atom lies.
-    cell = Atoms(numbers, places + [0, 0, 1e-3], cell=(a, b, projection.period), pbc=True)
+    cell = Atoms(numbers, places + LIFT, cell=(a, b, projection.period), pbc=True)
     return cell.repeat((*repeats, depth))
 
 
@@ -129,8 +129,8 @@ def add_columns(
         if kind not in (0, number):
             continue
         axes = [np.arange(-3, n + 3) for n in repeats[::-1]]
-        places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2) + (y, x)
-        places = places * (b, a)
+        places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        places = (places + np.array([y, x])) * (b, a)
         near = ((places > -7) & (places < np.array(repeats[::-1]) * (b, a) + 7)).all(axis=1)
         parts.append((places[near], np.ones(near.sum()), transfer))
     rows, columns = (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from adatom.core import threads
 from adatom.core.errors import ImageError
-from adatom.detect import threads
 from adatom.detect.bounds import position_bound
 from adatom.detect.columns import PatchGrid
 from adatom.detect.profile import make_gaussian_profile, make_profile, tabulate_profile

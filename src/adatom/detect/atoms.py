@@ -11,12 +11,12 @@ from adatom.core.config import Config
 from adatom.core.errors import ImageError
 from adatom.core.memory import release_memory
 from adatom.core.tables import make_atoms, score_columns
+from adatom.core.threads import limit_blas
 from adatom.detect.parts import Part, Seams, is_cut, split_image
 from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
-from adatom.detect.threads import limit_blas
 from adatom.images import pixel_size
 from adatom.images.normalize import measure_contrast, normalize_image
 from adatom.images.resample import resample_image

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from adatom.core.threads import share_out
 from adatom.detect.kernels import (
     add_patches,
     couple_nodes,
@@ -13,7 +14,6 @@ from adatom.detect.kernels import (
     sum_patches,
 )
 from adatom.detect.profile import PHASES, PatchTable
-from adatom.detect.threads import share_out
 
 MOST_NODES = 400  # of the background: their matrix is dense
 

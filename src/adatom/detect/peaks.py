@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from adatom.detect.threads import share_out
+from adatom.core.threads import share_out
 
 _SMOOTHING = 0.2  # Å; the target discs are flat inside
 

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.errors import ImageError
+from adatom.core.threads import limit_blas, share_out
 from adatom.detect.columns import make_background
 from adatom.detect.fit import JointFit, Noise
 from adatom.detect.noise import find_unlisted, fit_inflation, fit_noise
 from adatom.detect.prior import combine_prediction, fit_displacements, predict_positions
 from adatom.detect.profile import Profile, make_gaussian_profile
 from adatom.detect.shape import ShapeFit, improve_width
-from adatom.detect.threads import limit_blas, share_out
 from adatom.detect.tiles import choose_window, cut_tiles, lies_in, whole_tile
 
 FIRST_WIDTH = 0.45  # Å, of the Gaussian that a fit starts with

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from adatom.core.threads import share_out
 from adatom.detect.columns import PatchGrid
 from adatom.detect.fit import JointFit
 from adatom.detect.kernels import add_products, sum_products
@@ -12,7 +13,6 @@ from adatom.detect.profile import (
     make_gaussian_profile,
     tabulate_profile,
 )
-from adatom.detect.threads import share_out
 
 ORDER = 8  # of the highest shapelet: 6 leaves 0.3 pm on an aberrated probe, 10 gains nothing
 REACH_WIDTHS = 4.8  # of the shapelets, in widths of the Gaussian

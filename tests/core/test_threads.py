@@ -6,8 +6,8 @@ import time
 import pytest
 from threadpoolctl import threadpool_info
 
-from adatom.detect import threads
-from adatom.detect.threads import limit_blas, share_out
+from adatom.core import threads
+from adatom.core.threads import limit_blas, share_out
 
 
 @pytest.fixture(autouse=True)
