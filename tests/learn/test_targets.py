@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
+from adatom.core.random import make_child_rng
 from adatom.learn.evaluate import (
     Candidates,
     fit_calibration,
@@ -13,13 +14,14 @@ from adatom.learn.evaluate import (
 )
 from adatom.learn.fit import train_model
 from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
-from adatom.learn.targets import make_target, weigh_classes
-from adatom.simulate.recipe import Recipe
+from adatom.learn.targets import make_target, measure_loss, weigh_classes, weigh_maps
+from adatom.simulate.recipe import HrtemRecipe, Recipe, load_recipe
+from adatom.simulate.wave_set import simulate_series
 
 TINY = Recipe.from_mapping(
     {
         "dataset": {"size": 9.6},
-        "network": {"widths": [4, 8]},
+        "network": {"kind": "unet", "widths": [4, 8]},
         "training": {
             "n_steps": 12,
             "batch_size": 2,
@@ -146,3 +148,65 @@ def test_training_that_cannot_work_says_why(tmp_path):
     wild = TINY.training.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(ModelError, match=r"loss is \w+ at step \d+; lower training.learning_rate"):
         train_model(TINY.model_copy(update={"training": wild}), tmp_path / "wild", n_workers=0)
+
+
+FOCAL = HrtemRecipe.from_mapping(
+    load_recipe("hrtem_mos2").model_dump(mode="json")
+    | {
+        "network": {"kind": "msdnet", "depth": 6},
+        "training": {
+            "n_pixels": 48,
+            "n_steps": 6,
+            "batch_size": 2,
+            "n_validation": 2,
+            "validate_every": 3,
+            "name": "tiny",
+        },
+    },
+    source="test",
+)
+
+
+def test_pairs_of_focal_series_show_their_columns():
+    """Heights of the target are those of Gaussians at the columns of the truth."""
+    labels = FOCAL.training.labels
+    for index in range(4):
+        images, maps = make_pair(FOCAL, VALIDATION, index)
+        assert images.shape == maps.shape == (3, 48, 48)
+        assert maps.max() > 0.9
+        rng = make_child_rng(FOCAL.training.seed, VALIDATION, index)
+        series, truth = simulate_series(FOCAL, 48, rng)
+        pixel = float(series.y[1] - series.y[0])
+        for kind, label in enumerate(labels):
+            mine = truth[truth["label"] == label]
+            y = (mine["y"] - float(series.y[0])) / pixel
+            x = (mine["x"] - float(series.x[0])) / pixel
+            inside = y.between(0, 46) & x.between(0, 46)
+            at = maps[kind, y[inside].round().astype(int), x[inside].round().astype(int)]
+            assert (at > 0.9).all()
+        again, _ = make_pair(FOCAL, VALIDATION, index)
+        np.testing.assert_array_equal(images, again)
+
+
+def test_networks_of_focal_series_learn_and_go_on(tmp_path):
+    whole = train_model(FOCAL, tmp_path / "whole", n_workers=0)
+    assert whole.card.focal_series == (-30.0, 20.0, 70.0)
+    assert whole.card.labels == ("Mo", "S2", "S1")
+    assert whole.card.materials == ("MoS2",)
+    values = FOCAL.model_dump(mode="json") | {"network": {"kind": "residual"}}
+    values["training"]["n_pixels"] = 50
+    odd = HrtemRecipe.from_mapping(values, source="test")
+    with pytest.raises(ConfigError, match=r"n_pixels: must be a multiple of 8 \(got 50\)"):
+        train_model(odd, tmp_path / "other")
+
+
+def test_a_column_that_is_missed_costs_more_where_it_is_rare():
+    maps = torch.zeros(1, 2, 8, 8)
+    maps[0, 0], maps[0, 1, 2, 2] = 1, 1
+    weights = weigh_maps([(torch.zeros(0), maps)])
+    assert weights.flatten().tolist() == [1, 3]
+    right = torch.where(maps > 0.5, 9.0, -9.0)
+    assert float(measure_loss(right, maps, weights)) < 1e-3
+    wrong = right.clone()
+    wrong[0, 1, 2, 2] = -9
+    assert float(measure_loss(wrong, maps, weights)) == pytest.approx(3 * 9 / 128, rel=0.02)

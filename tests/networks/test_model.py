@@ -23,7 +23,7 @@ def saved(tmp_path):
     card = ModelCard(
         name="tiny",
         labels=("M", "X2"),
-        widths=(4, 8),
+        network={"kind": "unet", "widths": (4, 8)},
         pixel_size=0.2,
         pixel_size_range=(0.05, 0.3),
         dose_range=(1e2, 1e5),
@@ -54,10 +54,14 @@ def test_changed_weights_cards_and_names_are_refused(saved, tmp_path):
         load_model(path)
     weights.write_bytes(content)
     card = json.loads(path.read_text())
-    path.write_text(json.dumps(card | {"widths": [8, 8]}))
+    path.write_text(json.dumps(card | {"network": {"kind": "unet", "widths": [8, 8]}}))
     with pytest.raises(ModelError, match="does not hold the network"):
         load_model(path)
-    for change in ({"families": [["Q"]]}, {"labels": ["M", "M"]}, {"widths": [4, 10**7]}):
+    for change in (
+        {"families": [["Q"]]},
+        {"labels": ["M", "M"]},
+        {"network": {"kind": "unet", "widths": [4, 10**7]}},
+    ):
         path.write_text(json.dumps(card | change))
         with pytest.raises(ModelError, match="tiny"):
             load_model(path)

@@ -55,6 +55,7 @@ def test_every_recipe_runs(name, tmp_path):
     truth = pd.read_parquet(folder / "truth.parquet")
     assert set(truth["image"]) <= {0, 1}
     labels = {label for kind in recipe.structure for label in kind.labels}
+    labels |= set(getattr(recipe.training, "labels", ()))
     assert set(truth["label"]) <= labels | {"column"}
     if not isinstance(recipe, HrtemRecipe):
         image = read_image(folder / "images/000001.zarr")
@@ -173,7 +174,7 @@ def test_atoms_are_where_the_truth_says(tmp_path):
     still = recipe.model_copy(update={"microscope": scope, "detector": camera})
     waves = WaveSet(simulate_dataset(still, tmp_path / "set", 1, seed=3))
     series, truth = waves.draw_series(0, 0)
-    metals = truth[truth["label"] == "M"]
+    metals = truth[truth["label"] == "Mo"]
     inner = metals[metals[["x", "y"]].gt(7).all(axis=1) & metals[["x", "y"]].lt(19).all(axis=1)]
 
     def see(x, y):

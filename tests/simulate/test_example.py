@@ -170,14 +170,14 @@ def test_recipe_errors_name_file_and_field(tmp_path):
         ("dataset", "pixel_size", 10, "16 pixels"),
         ("filter", "saturation", 0.5, "below 0.5"),
         ("microscope", "inner_angle", 250, "below outer_angle"),
-        ("network", "widths", [0, 8], "greater than 0"),
+        ("network", "widths", [0, 8], "greater than or equal to 1"),
         ("training", "families", [[]], "hold a label"),
         ("training", "labels", ["M", "X2", "X1"], "dopant"),
         ("training", "families", [["M", "C"]], "labels only"),
     ],
 )
 def test_recipes_that_cannot_be_simulated_are_refused(room, field, value, rule):
-    kind = {"kind": "mx2"} if room == "structure" else {}
+    kind = {"structure": {"kind": "mx2"}, "network": {"kind": "unet"}}.get(room, {})
     with pytest.raises(ConfigError, match=rule):
         Recipe.from_mapping({room: {field: value, **kind}}, source="test")
 

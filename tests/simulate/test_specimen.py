@@ -58,8 +58,8 @@ def test_boxes_hold_the_sheet_and_a_seam():
     assert wrapped.query(specimen.structure.positions, 2)[0][:, 1].min() > 1.4
     counts = specimen.truth["label"].value_counts()
     n_sulfur = (specimen.structure.numbers == 16).sum()
-    assert counts["M"] == (specimen.structure.numbers == 42).sum()
-    assert 2 * counts["X2"] + counts["X1"] == n_sulfur
+    assert counts["Mo"] == (specimen.structure.numbers == 42).sum()
+    assert 2 * counts["S2"] + counts["S1"] == n_sulfur
 
 
 @pytest.mark.parametrize("tilt", [0.0, 9.0])
@@ -73,7 +73,7 @@ def test_columns_are_where_the_phase_is_high(tilt):
     errors = (find_phases(specimen) - truth[["y", "x"]].to_numpy())[inside]
     assert np.abs(errors.mean(axis=0)).max() < 0.01
     assert errors.std() < 0.03
-    single = (truth.loc[inside, "label"] == "X1").to_numpy()
+    single = (truth.loc[inside, "label"] == "S1").to_numpy()
     assert single.sum() >= 3
     assert errors[single].std() < 0.04
 

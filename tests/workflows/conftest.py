@@ -13,7 +13,7 @@ def fake_model():
     card = ModelCard(
         name="fake",
         labels=("M", "X2", "X1", "dopant"),
-        widths=(4, 8),
+        network={"kind": "unet", "widths": (4, 8)},
         pixel_size=0.2,
         pixel_size_range=(0.05, 0.3),
         dose_range=(1, 1e6),

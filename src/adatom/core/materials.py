@@ -35,6 +35,11 @@ class Material:
         """Projected distance of nearest columns, Å."""
         return self.lattice / 3**0.5
 
+    def name_column(self, label: str) -> str:
+        """What the columns of a label consist of: "X2" of MoS2 is "S2"; dopants stay dopants."""
+        element = dict(self.elements).get(label)
+        return label if element is None else element + label[1:]
+
 
 def _mx2(metal: str, chalcogen: str, lattice: float, thickness: float) -> Material:
     elements = (("M", metal), ("X2", chalcogen), ("X1", chalcogen))

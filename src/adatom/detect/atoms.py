@@ -8,7 +8,7 @@ import xarray as xr
 from pydantic import Field
 
 from adatom.core.config import Config
-from adatom.core.errors import ImageError
+from adatom.core.errors import ImageError, ModelError
 from adatom.core.memory import release_memory
 from adatom.core.tables import make_atoms, score_columns
 from adatom.core.threads import limit_blas
@@ -96,6 +96,8 @@ def find_atoms_by_part(
         )
     size = pixel_size(image)
     card = model.card
+    if card.focal_series:
+        raise ModelError(f"model: must take single images ({card.name} takes focal series)")
     if not all(card.pixel_size_range[0] <= s <= card.pixel_size_range[1] for s in size):
         low, high = card.pixel_size_range
         raise ImageError(

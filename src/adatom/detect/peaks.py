@@ -70,7 +70,7 @@ def find_peaks(
     y, x = np.nonzero(is_peak)
     order = np.argsort(-smooth[y, x], kind="stable")
     y, x = y[order], x[order]
-    kept = _drop_close(np.column_stack([y, x]), min_distance / pixel_size)
+    kept = drop_close(np.column_stack([y, x]), min_distance / pixel_size)
     y, x = y[kept], x[kept]
     y_near = np.clip(y[:, None] + np.repeat([-1, 0, 1], 3), 0, column.shape[0] - 1)
     x_near = np.clip(x[:, None] + np.tile([-1, 0, 1], 3), 0, column.shape[1] - 1)
@@ -78,12 +78,25 @@ def find_peaks(
     shares = probabilities[1:, y_near, x_near].sum(axis=2).T
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     is_column = score >= threshold
-    positions = np.column_stack([_vertex(smooth, y, x, axis) for axis in (0, 1)])
+    positions = np.column_stack([find_vertex(smooth, y, x, axis) for axis in (0, 1)])
     return Peaks(positions[is_column], score[is_column], shares[is_column])
 
 
-def _drop_close(points: np.ndarray, min_distance: float) -> np.ndarray:
-    """Rows that stay when, of two close points, the later one goes."""
+def drop_close(points: np.ndarray, min_distance: float) -> np.ndarray:
+    """Find the points that stay when, of two close ones, the later one goes.
+
+    Parameters
+    ----------
+    points : (N, 2) array
+        From the most to the least important.
+    min_distance : float
+        In their units.
+
+    Returns
+    -------
+    (M,) int array
+        Rows that stay.
+    """
     keep = np.ones(len(points), bool)
     if len(points):
         pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
@@ -93,8 +106,23 @@ def _drop_close(points: np.ndarray, min_distance: float) -> np.ndarray:
     return np.flatnonzero(keep)
 
 
-def _vertex(values: np.ndarray, y: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
-    """Sub-pixel coordinate of a maximum: vertex of the parabola through three pixels."""
+def find_vertex(values: np.ndarray, y: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """Find a maximum to a part of a pixel: the vertex of the parabola through three pixels.
+
+    Parameters
+    ----------
+    values : (H, W) array
+        Image.
+    y, x : (N,) int arrays
+        Its highest pixels.
+    axis : int
+        0 for y, 1 for x.
+
+    Returns
+    -------
+    (N,) array
+        Coordinate along the axis, pixels.
+    """
     size = values.shape[axis]
     at = (y, x)[axis]
 

@@ -27,6 +27,9 @@ class NormalizeConfig(Config):
 
 
 DEFAULT = NormalizeConfig()
+# Of HRTEM images, whose contrast varies with thickness and illumination (J. Madsen et al., Adv.
+# Theory Simul. 1 (2018) 1800037).
+FOCAL_NORMALIZATION = NormalizeConfig(background_width=12.0, contrast_width=12.0)
 
 
 def normalize_image(

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from adatom.core.errors import ConfigError, FileError, ModelError
-from adatom.networks.unet import UNet
-from adatom.simulate.recipe import Recipe
+from adatom.networks.kinds import Network
+from adatom.simulate.recipe import HrtemRecipe, Recipe
 
 BEST, CHECKPOINT, HISTORY = "best.safetensors", "checkpoint.safetensors", "history.csv"
 
@@ -36,14 +36,14 @@ class TrainingState:
     best_step: int = 0
 
 
-def check_folder(checkpoint: Path, recipe: Recipe, resume: bool) -> None:
+def check_folder(checkpoint: Path, recipe: Recipe | HrtemRecipe, resume: bool) -> None:
     """Refuse to write over a training, and to go on with one that is not there or another's.
 
     Parameters
     ----------
     checkpoint : Path
         Where the checkpoint lies, or will.
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What is to be trained.
     resume : bool
         Whether a training is to go on.
@@ -107,9 +107,9 @@ def save_whole(
 
 def save_checkpoint(  # noqa: PLR0917
     path: Path,
-    recipe: Recipe,
-    network: UNet,
-    average: UNet,
+    recipe: Recipe | HrtemRecipe,
+    network: Network,
+    average: Network,
     optimizer: torch.optim.Optimizer,
     progress: TrainingState,
 ) -> None:
@@ -119,9 +119,9 @@ def save_checkpoint(  # noqa: PLR0917
     ----------
     path : Path
         The file.
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What is trained; only the same recipe may go on.
-    network, average : UNet
+    network, average : Module
         Weights that learn, and their moving average.
     optimizer : Optimizer
         With its moments.
@@ -138,7 +138,7 @@ def save_checkpoint(  # noqa: PLR0917
     save_whole(state, path, {"recipe": recipe.model_dump_json()})
 
 
-def _check_recipe(path: Path, recipe: Recipe) -> None:
+def _check_recipe(path: Path, recipe: Recipe | HrtemRecipe) -> None:
     """Refuse to go on with another recipe: the card would claim what is not true."""
     with safe_open(path, "pt") as file:
         stored = (file.metadata() or {}).get("recipe")
@@ -147,7 +147,7 @@ def _check_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def load_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: torch.optim.Optimizer
+    path: Path, network: Network, average: Network, optimizer: torch.optim.Optimizer
 ) -> TrainingState:
     """Load a checkpoint into networks and optimizer.
 
@@ -155,7 +155,7 @@ def load_checkpoint(
     ----------
     path : Path
         The file.
-    network, average : UNet
+    network, average : Module
         Changed in place.
     optimizer : Optimizer
         Changed in place.

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import adatom
 from adatom.core.errors import ConfigError, ModelError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of
-from adatom.images.normalize import NormalizeConfig
+from adatom.images.normalize import FOCAL_NORMALIZATION, NormalizeConfig
 from adatom.learn.checkpoint import (
     BEST,
     CHECKPOINT,
@@ -28,15 +29,16 @@ from adatom.learn.checkpoint import (
     write_history,
 )
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
-from adatom.learn.targets import weigh_classes
+from adatom.learn.targets import measure_loss, weigh_classes, weigh_maps
+from adatom.networks.kinds import Network
 from adatom.networks.model import Model, ModelCard, build_network
+from adatom.networks.msdnet import MSDNet
 from adatom.networks.precision import has_fast_bf16
-from adatom.networks.unet import UNet
-from adatom.simulate.recipe import Recipe
+from adatom.simulate.recipe import FocalTrainingConfig, HrtemRecipe, Recipe
 
 
 def train_model(
-    recipe: Recipe,
+    recipe: Recipe | HrtemRecipe,
     folder: str | Path,
     *,
     resume: bool = False,
@@ -47,7 +49,7 @@ def train_model(
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What to simulate, the network, and how it learns.
     folder : str or Path
         Where checkpoint, history.csv and the best weights go; made if missing.
@@ -94,7 +96,11 @@ def train_model(
     loader = _make_loader(recipe, progress.step, n_workers)
     network, optimizer = accelerator.prepare(network, optimizer)
     held_out = _make_held_out(recipe)
-    weights = weigh_classes(held_out, len(training.labels) + 1)
+    weights = (
+        weigh_maps(held_out)
+        if card.focal_series
+        else weigh_classes(held_out, len(training.labels) + 1)
+    )
     running = math.nan
     for batch in loader:
         if progress.step >= training.n_steps or _is_stuck(progress, recipe):
@@ -128,12 +134,12 @@ def train_model(
     return Model(average.eval(), card)
 
 
-def make_card(recipe: Recipe) -> ModelCard:
+def make_card(recipe: Recipe | HrtemRecipe) -> ModelCard:
     """Card of the model that a recipe trains, before it is calibrated.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         The recipe.
 
     Returns
@@ -141,10 +147,9 @@ def make_card(recipe: Recipe) -> ModelCard:
     ModelCard
         With what the recipe knows.
     """
-    training, detector = recipe.training, recipe.detector
-    counted = detector.peak_electrons
-    kinds = [getattr(kind, "materials", None) for kind in recipe.structure]
+    training, kinds = recipe.training, [getattr(k, "materials", None) for k in recipe.structure]
     materials = [name for names in kinds for name in names or ()] if all(kinds) else []
+    of_kind = _describe_focal(recipe) if isinstance(recipe, HrtemRecipe) else _describe(recipe)
     return ModelCard(
         name=training.name,
         title=recipe.card.title,
@@ -152,13 +157,7 @@ def make_card(recipe: Recipe) -> ModelCard:
         limits=recipe.card.limits,
         materials=tuple(dict.fromkeys(materials)),
         labels=training.labels,
-        families=training.families,
-        widths=recipe.network.widths,
-        pixel_size=training.pixel_size,
-        pixel_size_range=(0.03, 1.4 * training.pixel_size),
-        dose_range=limits_of(detector.dose) if counted is None else None,
-        peak_electrons_range=None if counted is None else limits_of(counted),
-        normalization=NormalizeConfig(),
+        network=recipe.network,
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         seed=training.seed,
         versions={
@@ -166,10 +165,36 @@ def make_card(recipe: Recipe) -> ModelCard:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+        **of_kind,
     )
 
 
-def _check_training(recipe: Recipe) -> None:
+def _describe(recipe: Recipe) -> dict[str, Any]:
+    """What the card says of HAADF images."""
+    pixel_size, counted = recipe.training.pixel_size, recipe.detector.peak_electrons
+    return {
+        "families": recipe.training.families,
+        "pixel_size": pixel_size,
+        "pixel_size_range": (0.03, 1.4 * pixel_size),
+        "dose_range": limits_of(recipe.detector.dose) if counted is None else None,
+        "peak_electrons_range": None if counted is None else limits_of(counted),
+        "normalization": NormalizeConfig(),
+    }
+
+
+def _describe_focal(recipe: HrtemRecipe) -> dict[str, Any]:
+    """What the card says of focal series."""
+    low, high = limits_of(recipe.detector.pixel_size)
+    return {
+        "focal_series": recipe.microscope.focal_series,
+        "pixel_size": (low + high) / 2,
+        "pixel_size_range": (low / 2, 1.2 * high),
+        "dose_range": limits_of(recipe.detector.dose),
+        "normalization": FOCAL_NORMALIZATION,
+    }
+
+
+def _check_training(recipe: Recipe | HrtemRecipe) -> None:
     """Refuse what would fail after hours: images that the network cannot halve, taken names."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
@@ -177,16 +202,22 @@ def _check_training(recipe: Recipe) -> None:
     if recipe.training.name in names:
         taken = ", ".join(names)
         raise ConfigError(f"training.name: must be none of {taken} (got {recipe.training.name!r})")
-    step = 2 ** (len(recipe.network.widths) - 1)
-    n_pixels = round(recipe.dataset.size / recipe.training.pixel_size)
+    step, training = recipe.network.step, recipe.training
+    if isinstance(training, FocalTrainingConfig):
+        if training.n_pixels % step:
+            raise ConfigError(
+                f"training.n_pixels: must be a multiple of {step} (got {training.n_pixels})"
+            )
+        return
+    n_pixels = round(recipe.dataset.size / training.pixel_size)
     if n_pixels == 0 or n_pixels % step:
         raise ConfigError(
-            f"dataset.size: must be a multiple of {step} pixels of {recipe.training.pixel_size:g} Å"
+            f"dataset.size: must be a multiple of {step} pixels of {training.pixel_size:g} Å"
             f" (got {n_pixels})"
         )
 
 
-def _make_loader(recipe: Recipe, n_steps_done: int, n_workers: int) -> DataLoader:
+def _make_loader(recipe: Recipe | HrtemRecipe, n_steps_done: int, n_workers: int) -> DataLoader:
     """Batches from the first image on that no step has seen."""
     batch_size = recipe.training.batch_size
     return DataLoader(
@@ -198,8 +229,11 @@ def _make_loader(recipe: Recipe, n_steps_done: int, n_workers: int) -> DataLoade
     )
 
 
-def _draw_weights(network: UNet, rng: np.random.Generator) -> None:
-    """First weights after He et al., ICCV 2015 (arXiv 1502.01852)."""
+def _draw_weights(network: Network, rng: np.random.Generator) -> None:
+    """First weights after He et al., ICCV 2015 (arXiv 1502.01852), or as the network has them."""
+    if isinstance(network, MSDNet):
+        network.draw_weights(rng)
+        return
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
             shape = tuple(layer.weight.shape)
@@ -224,9 +258,8 @@ def _take_step(  # noqa: PLR0917
         group["lr"] = rate
     images = batch[0].to(accelerator.device, memory_format=torch.channels_last)
     with accelerator.autocast():
-        loss = torch.nn.functional.cross_entropy(
-            network(images), batch[1].to(accelerator.device), weights.to(accelerator.device)
-        )
+        logits = network(images)
+        loss = measure_loss(logits, batch[1].to(accelerator.device), weights.to(accelerator.device))
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
@@ -238,7 +271,7 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _make_held_out(recipe: Recipe | HrtemRecipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     pairs = [make_pair(recipe, VALIDATION, index) for index in range(recipe.training.n_validation)]
     return [
         (
@@ -250,14 +283,14 @@ def _make_held_out(recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _evaluate(
-    network: UNet, held_out: list[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor
+    network: Network, held_out: list[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor
 ) -> float:
     """Mean loss on held-out images."""
     network.eval()
     with torch.inference_mode():
         losses = [
             float(
-                torch.nn.functional.cross_entropy(
+                measure_loss(
                     network(images.to(memory_format=torch.channels_last)), targets, weights
                 )
             )
@@ -266,7 +299,7 @@ def _evaluate(
     return float(np.mean(losses))
 
 
-def _learning_rate(step: int, recipe: Recipe) -> float:
+def _learning_rate(step: int, recipe: Recipe | HrtemRecipe) -> float:
     """Short warm-up, then a cosine to zero; restarts after Loshchilov & Hutter, ICLR 2017."""
     training = recipe.training
     length = _cycle_length(recipe)
@@ -275,18 +308,18 @@ def _learning_rate(step: int, recipe: Recipe) -> float:
     return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / length))
 
 
-def _cycle_length(recipe: Recipe) -> int:
+def _cycle_length(recipe: Recipe | HrtemRecipe) -> int:
     return math.ceil(recipe.training.n_steps / recipe.training.n_cycles)
 
 
-def _is_stuck(progress: TrainingState, recipe: Recipe) -> bool:
+def _is_stuck(progress: TrainingState, recipe: Recipe | HrtemRecipe) -> bool:
     """Whether no look at the held-out images was better for long; each cycle has its own time."""
     first = progress.step - progress.step % _cycle_length(recipe)
     waited = progress.step - max(progress.best_step, first)
     return waited >= recipe.training.patience * recipe.training.validate_every
 
 
-def _update_average(average: UNet, network: UNet, step: int, decay: float) -> None:
+def _update_average(average: Network, network: Network, step: int, decay: float) -> None:
     """Moving average of the weights; young averages forget faster."""
     keep = min(decay, step / (step + 10))
     with torch.no_grad():

@@ -7,22 +7,25 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from adatom.core.random import make_child_rng
-from adatom.images.normalize import NormalizeConfig, normalize_image
+from adatom.images.normalize import FOCAL_NORMALIZATION, NormalizeConfig, normalize_image
 from adatom.images.resample import resample_image
-from adatom.learn.targets import make_target
+from adatom.learn.targets import make_maps, make_target
 from adatom.simulate.example import simulate_example
-from adatom.simulate.recipe import Recipe
+from adatom.simulate.recipe import HrtemRecipe, Recipe
+from adatom.simulate.wave_set import simulate_series
 
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2
 
 
-def make_pair(recipe: Recipe, split: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and class map number `index` of a split, always the same.
+def make_pair(
+    recipe: Recipe | HrtemRecipe, split: int, index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and target number `index` of a split, always the same.
 
     Parameters
     ----------
-    recipe : Recipe
-        What to simulate, and the pixel size that the network works at.
+    recipe : Recipe or HrtemRecipe
+        What to simulate.
     split : int
         TRAINING, VALIDATION or CALIBRATION: they never share an image.
     index : int
@@ -30,13 +33,21 @@ def make_pair(recipe: Recipe, split: int, index: int) -> tuple[np.ndarray, np.nd
 
     Returns
     -------
-    image : (1, H, W) float32 array
-        Normalized image.
-    target : (H, W) int64 array
-        Class of every pixel, 0 is background.
+    image : (1, H, W) or (F, H, W) float32 array
+        Normalized image, or those of a focal series.
+    target : (H, W) int64 or (C, H, W) float32 array
+        Class of every pixel, 0 is background; or a map of each label.
     """
+    rng = make_child_rng(recipe.training.seed, split, index)
+    if isinstance(recipe, HrtemRecipe):
+        return _make_focal_pair(recipe, rng)
+    return _make_haadf_pair(recipe, rng)
+
+
+def _make_haadf_pair(recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At the pixel size that the network works at."""
     training = recipe.training
-    example = simulate_example(recipe, make_child_rng(training.seed, split, index))
+    example = simulate_example(recipe, rng)
     n_pixels = round(recipe.dataset.size / training.pixel_size)
     resampled = resample_image(example.image, (example.pixel_size,) * 2, training.pixel_size)
     lacking = [(0, max(n_pixels - n, 0)) for n in resampled.shape]
@@ -48,18 +59,36 @@ def make_pair(recipe: Recipe, split: int, index: int) -> tuple[np.ndarray, np.nd
     return image[None], target
 
 
+def _make_focal_pair(
+    recipe: HrtemRecipe, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """At the pixel size of the camera."""
+    training = recipe.training
+    series, truth = simulate_series(recipe, training.n_pixels, rng)
+    pixel_size = float(series.y[1] - series.y[0])
+    images = [
+        normalize_image(image, pixel_size, config=FOCAL_NORMALIZATION) for image in series.values
+    ]
+    shown = truth[truth["label"].isin(training.labels)]
+    classes = np.array([training.labels.index(label) for label in shown["label"]], int)
+    corner = float(series.y[0]), float(series.x[0])
+    centers = (shown[["y", "x"]].to_numpy() - corner) / pixel_size
+    shape = (len(training.labels), training.n_pixels, training.n_pixels)
+    return np.stack(images), make_maps(centers, classes, shape, training.width / pixel_size)
+
+
 class SimulatedPairs(IterableDataset):
     """Endless training pairs from a starting index on, shared between workers.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What to simulate.
     start : int
         Index of the first pair: a resumed training continues with images it has not seen.
     """
 
-    def __init__(self, recipe: Recipe, start: int):
+    def __init__(self, recipe: Recipe | HrtemRecipe, start: int):
         self.recipe, self.start = recipe, start
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

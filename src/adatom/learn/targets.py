@@ -49,6 +49,78 @@ def make_target(
     return target
 
 
+def make_maps(
+    positions_px: np.ndarray, classes: np.ndarray, shape: tuple[int, int, int], width_px: float
+) -> np.ndarray:
+    """Draw a Gaussian of height 1 at every column, on the map of its class.
+
+    Parameters
+    ----------
+    positions_px : (N, 2) array
+        Column centers [y, x], pixels.
+    classes : (N,) int array
+        Class of each, from 0.
+    shape : tuple of int
+        Classes, height and width.
+    width_px : float
+        Standard deviation, pixels; cut at four of them.
+
+    Returns
+    -------
+    (C, H, W) float32 array
+        Where Gaussians meet, the higher one counts.
+
+    Examples
+    --------
+    >>> maps = make_maps(np.array([[1.0, 2.0]]), np.array([1]), (2, 3, 4), 1.0)
+    >>> maps.sum(axis=(1, 2)).round(2).tolist(), maps.argmax()
+    ([0.0, 5.54], np.int64(18))
+    """
+    reach = int(np.ceil(4 * width_px))
+    maps = np.zeros(shape, np.float32)
+    for (y, x), kind in zip(positions_px, classes, strict=True):
+        rows = np.arange(max(int(y) - reach, 0), min(int(y) + reach + 2, shape[1]))
+        columns = np.arange(max(int(x) - reach, 0), min(int(x) + reach + 2, shape[2]))
+        if not len(rows) or not len(columns):
+            continue
+        square = (rows[:, None] - y) ** 2 + (columns - x) ** 2
+        disc = np.where(square < (4 * width_px) ** 2, np.exp(-square / (2 * width_px**2)), 0)
+        part = maps[kind, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        np.maximum(part, disc, out=part)
+    return maps
+
+
+def weigh_maps(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """Weights of maps in the loss, (C, 1, 1): as `weigh_classes`, of what `make_maps` draws."""
+    sums = torch.stack([maps.sum((0, 2, 3)) for _, maps in pairs]).sum(0)
+    weights = (sums.max() / sums.clamp(min=1)).sqrt().clamp(max=MOST_WEIGHT)
+    return weights[:, None, None]
+
+
+def measure_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Weighted cross-entropy between what a network says and what is true.
+
+    Parameters
+    ----------
+    logits : (B, C, H, W) tensor
+        Of the network.
+    targets : (B, H, W) int or (B, C, H, W) float tensor
+        Classes of `make_target`, or maps of `make_maps`, which may overlap.
+    weights : tensor
+        Of `weigh_classes`, or of `weigh_maps`.
+
+    Returns
+    -------
+    scalar tensor
+        Mean over pixels.
+    """
+    if targets.is_floating_point():
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, weight=weights)
+    return torch.nn.functional.cross_entropy(logits, targets, weights)
+
+
 def weigh_classes(pairs: list[tuple[torch.Tensor, torch.Tensor]], n_classes: int) -> torch.Tensor:
     """Weights of the classes in the loss: rare labels count more, so that they are learned too.
 

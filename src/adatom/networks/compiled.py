@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from adatom.networks.kinds import Network
 from adatom.networks.unet import UNet
 
 logger = logging.getLogger("adatom")
@@ -16,12 +17,12 @@ Compiled = Callable[[np.ndarray], np.ndarray]
 LARGEST_DIFFERENCE = 0.05  # of the probabilities of a test image, over how much these vary
 
 
-def compile_network(network: UNet) -> Compiled | None:
+def compile_network(network: Network) -> Compiled | None:
     """Compile a network, if OpenVINO is installed and then gives the same.
 
     Parameters
     ----------
-    network : UNet
+    network : Module
         In evaluation mode, on the CPU.
 
     Returns
@@ -29,9 +30,9 @@ def compile_network(network: UNet) -> Compiled | None:
     callable or None
         From (1, n_inputs, H, W) float32 images to (1, n_outputs, H, W) probabilities; H and W are
         multiples of the network's step. In bfloat16 where the CPU has it. None where OpenVINO is
-        not installed, or disagrees with torch.
+        not installed or disagrees with torch, and for networks other than the U-Net.
     """
-    if importlib.util.find_spec("openvino") is None:
+    if importlib.util.find_spec("openvino") is None or not isinstance(network, UNet):
         return None
     try:
         compiled = _compile(network)

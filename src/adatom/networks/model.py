@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -17,7 +17,7 @@ from adatom.core.config import Config
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.images.normalize import NormalizeConfig
 from adatom.networks.compiled import Compiled, compile_network
-from adatom.networks.unet import UNet
+from adatom.networks.kinds import Network, NetworkConfig, make_network
 
 
 class Calibration(Config):
@@ -39,8 +39,9 @@ class ModelCard(Config):
     title: str = Field("", description="One sentence: what it finds in what images.")
     labels: tuple[str, ...] = Field(min_length=1, description="Labels it gives to columns.")
     columns: dict[str, str] = Field({}, description="What column each label stands for.")
-    widths: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
-        min_length=2, max_length=6, description="Channels of the U-Net per level."
+    network: NetworkConfig = Field(description="Kind and size of the network.")
+    focal_series: tuple[float, ...] = Field(
+        (), description="Defoci of the HRTEM images it takes at once, Å; none: one HAADF image."
     )
     pixel_size: float = Field(gt=0, description="Å per pixel that the network works at.")
     pixel_size_range: tuple[float, float] = Field(description="Å per pixel of images it can take.")
@@ -95,7 +96,7 @@ class Model:
 
     Attributes
     ----------
-    network : UNet
+    network : Module
         In evaluation mode.
     card : ModelCard
         What it is and where it fails.
@@ -103,7 +104,7 @@ class Model:
         The same network compiled for this CPU, from `compile_network`.
     """
 
-    network: UNet
+    network: Network
     card: ModelCard
     compiled: Compiled | None = None
 
@@ -112,13 +113,27 @@ class Model:
         return _revive, (self.network, self.card, self.compiled is not None)
 
 
-def _revive(network: UNet, card: ModelCard, is_compiled: bool) -> Model:
+def _revive(network: Network, card: ModelCard, is_compiled: bool) -> Model:
     return Model(network, card, compile_network(network) if is_compiled else None)
 
 
-def build_network(card: ModelCard) -> UNet:
-    """Make the network that a card describes, with fresh weights."""
-    return UNet(len(card.labels) + 1, card.widths)
+def build_network(card: ModelCard) -> Network:
+    """Make the network that a card describes, with fresh weights.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of HAADF images: the network tells labels and background apart; of focal series it draws a
+        map of each label.
+
+    Returns
+    -------
+    Module
+        The network.
+    """
+    if card.focal_series:
+        return make_network(card.network, len(card.focal_series), len(card.labels))
+    return make_network(card.network, 1, len(card.labels) + 1)
 
 
 def save_model(model: Model, folder: str | Path) -> Path:

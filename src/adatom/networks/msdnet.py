@@ -39,6 +39,11 @@ class MSDNet(nn.Module):
         self.head = nn.Conv2d(n_inputs + depth, n_outputs, 1)
         self.draw_weights(np.random.default_rng(0))
 
+    @property
+    def margin(self) -> int:
+        """Pixels around a tile beyond which the input has no influence."""
+        return sum(self.dilations)
+
     def draw_weights(self, rng: np.random.Generator) -> None:
         """First weights: normal, of variance 2 / (9 (n_inputs + depth - 1) + n_outputs); head 0."""
         spread = (2 / (9 * (self.n_inputs + len(self.weights) - 1) + self.head.out_channels)) ** 0.5

@@ -2,13 +2,14 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
 from adatom.core.random import NotNegative, Positive, Share, limits_of
+from adatom.networks.kinds import MSDNetConfig, NetworkConfig, UNetConfig
 from adatom.optics.microscope import Microscope
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
@@ -72,24 +73,10 @@ class DatasetConfig(Config):
         return self
 
 
-class NetworkConfig(Config):
-    """Compact U-Net."""
-
-    widths: tuple[PositiveInt, ...] = Field(
-        (16, 32, 64, 128), min_length=2, description="Channels per level."
-    )
-
-
-class TrainingConfig(Config):
-    """How the network learns."""
+class LearningConfig(Config):
+    """How a network learns."""
 
     name: str = Field("unnamed", pattern=r"^[A-Za-z0-9][\w.-]*$", description="Name of the model.")
-    pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
-    labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
-    families: tuple[tuple[str, ...], ...] = Field(
-        (("M",), ("X2", "X1")), description="Labels of one site, told apart by brightness too."
-    )
-    radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
     n_steps: int = Field(20000, gt=0, description="Steps of the optimizer.")
     n_cycles: int = Field(1, gt=0, description="Falls of the learning rate to zero in that time.")
     batch_size: int = Field(8, gt=0, description="Images per step.")
@@ -102,14 +89,37 @@ class TrainingConfig(Config):
     seed: int = Field(1, ge=0, description="Seed of images and weights.")
 
     @model_validator(mode="after")
-    def _name_what_is_simulated(self) -> "TrainingConfig":
+    def _has_steps_for_its_cycles(self) -> Self:
         if self.n_cycles > self.n_steps:
             raise ValueError(f"n_cycles must be at most n_steps (got {self.n_cycles})")
+        return self
+
+
+class TrainingConfig(LearningConfig):
+    """How the network of HAADF images learns."""
+
+    pixel_size: float = Field(0.2, gt=0, description="Å per pixel that the network works at.")
+    labels: tuple[str, ...] = Field(("M", "X2", "X1", "dopant"), description="Labels of columns.")
+    families: tuple[tuple[str, ...], ...] = Field(
+        (("M",), ("X2", "X1")), description="Labels of one site, told apart by brightness too."
+    )
+    radius: float = Field(0.3, gt=0, description="Radius of the target discs, Å.")
+
+    @model_validator(mode="after")
+    def _name_what_is_simulated(self) -> "TrainingConfig":
         if not all(self.families):
             raise ValueError("a family must hold a label at least")
         if extra := {label for family in self.families for label in family} - set(self.labels):
             raise ValueError(f"families must hold labels only (got {', '.join(sorted(extra))})")
         return self
+
+
+class FocalTrainingConfig(LearningConfig):
+    """How the network of focal series learns."""
+
+    labels: tuple[str, ...] = Field(("Mo", "S2", "S1"), description="Labels of columns.")
+    width: float = Field(0.3, gt=0, description="Standard deviation of the target Gaussians, Å.")
+    n_pixels: int = Field(160, ge=FEWEST_PIXELS, description="Side of the images it learns from.")
 
 
 class CardConfig(Config):
@@ -134,7 +144,7 @@ class Recipe(Config):
     detector: Detector = Detector()
     filter: FilterConfig = FilterConfig()
     dataset: DatasetConfig = DatasetConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: UNetConfig = UNetConfig(kind="unet")
     training: TrainingConfig = TrainingConfig()
     card: CardConfig = CardConfig()
 
@@ -175,6 +185,9 @@ class HrtemRecipe(Config):
     detector: Camera = Camera()
     slices: SliceConfig = SliceConfig()
     dataset: WaveSetConfig = WaveSetConfig()
+    network: NetworkConfig = MSDNetConfig(kind="msdnet")
+    training: FocalTrainingConfig = FocalTrainingConfig()
+    card: CardConfig = CardConfig()
 
     @field_validator("structure", mode="before")
     @classmethod

@@ -229,7 +229,8 @@ def draw_sheet(
     exit_height = structure.cell[2, 2]
     seen = structure[np.flatnonzero(is_sheet)]
     columns, column_of_atom = project_columns(seen)
-    columns["label"] = label_columns(seen, column_of_atom, material)
+    roles = label_columns(seen, column_of_atom, material)
+    columns["label"] = [material.name_column(role) for role in roles]
     # The wave moves along the beam while it travels on to the upper end of the box.
     travel = np.bincount(column_of_atom, exit_height - seen.positions[:, 2], len(columns))
     columns["x"] += slope[0] * travel / columns["n_atoms"]

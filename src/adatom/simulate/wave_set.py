@@ -119,13 +119,7 @@ class WaveSet:
         values = np.asarray(self._waves[index], np.float32) * np.float32(scale)
         if not values[0, 0].any():
             raise FileError(f"{self._folder}/waves.zarr: wave {index} is missing")
-        side = box_side(self.recipe.dataset.size)
-        wave = ExitWave(
-            values[..., 0] + 1j * values[..., 1],
-            Grid((values.shape[0], values.shape[1]), (side, side)),
-            float(energy),
-        )
-        return wave.crop(self.recipe.dataset.k_max)
+        return _restore(values, float(energy), self.recipe)
 
     def truth(self, index: int) -> pd.DataFrame:
         """Columns of specimen number `index` inside the image: x, y (Å), label, n_atoms."""
@@ -151,8 +145,55 @@ class WaveSet:
         truth : DataFrame
             x, y (Å, by the coordinates of the series), label, n_atoms.
         """
-        wave = self.load_wave(index)
-        scope = self.recipe.microscope.model_copy(update={"energy_eV": wave.energy_eV})
-        whole = simulate_focal_series(wave, scope, self.recipe.detector, rng)
-        reach = slice(RIM, RIM + self.recipe.dataset.size)
-        return whole.sel(y=reach, x=reach), self.truth(index)
+        return _take_series(self.load_wave(index), self.recipe, rng), self.truth(index)
+
+
+def simulate_series(
+    recipe: HrtemRecipe, n_pixels: int, rng: np.random.Generator | int
+) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Simulate a specimen of a recipe and a focal series of it, without a data set.
+
+    Parameters
+    ----------
+    recipe : HrtemRecipe
+        Ranges are drawn anew; its size of the images is not used.
+    n_pixels : int
+        Height and width of the images.
+    rng : Generator or int
+        Draws everything.
+
+    Returns
+    -------
+    series : DataArray
+        Dims (focus, y, x), electrons per pixel.
+    truth : DataFrame
+        x, y (Å, by the coordinates of the series), label, n_atoms.
+    """
+    rng = make_rng(rng)
+    pixel_size = float(draw_value(recipe.detector.pixel_size, rng))
+    detector = recipe.detector.model_copy(update={"pixel_size": pixel_size})
+    # Whole pixels of the box are not exactly those of the camera: one more covers the image.
+    dataset = recipe.dataset.model_copy(update={"size": (n_pixels + 1) * pixel_size})
+    small = recipe.model_copy(update={"detector": detector, "dataset": dataset})
+    stored = simulate_wave(small, rng)
+    wave = _restore(stored.values.astype(np.float32) * stored.scale, stored.energy_eV, small)
+    series = _take_series(wave, small, rng)
+    return series.isel(y=slice(n_pixels), x=slice(n_pixels)), stored.truth
+
+
+def _restore(values: np.ndarray, energy_eV: float, recipe: HrtemRecipe) -> ExitWave:
+    """A stored wave on a grid for images without aliasing."""
+    side = box_side(recipe.dataset.size)
+    grid = Grid((values.shape[0], values.shape[1]), (side, side))
+    wave = ExitWave(values[..., 0] + 1j * values[..., 1], grid, energy_eV)
+    return wave.crop(recipe.dataset.k_max)
+
+
+def _take_series(
+    wave: ExitWave, recipe: HrtemRecipe, rng: np.random.Generator | int
+) -> xr.DataArray:
+    """Images of the inner part of a wave's box."""
+    scope = recipe.microscope.model_copy(update={"energy_eV": wave.energy_eV})
+    whole = simulate_focal_series(wave, scope, recipe.detector, rng)
+    reach = slice(RIM, RIM + recipe.dataset.size)
+    return whole.sel(y=reach, x=reach)

@@ -1,0 +1,129 @@
+"""Find the columns of HRTEM focal series."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+from scipy import ndimage
+
+from adatom.core.config import Config
+from adatom.core.errors import ImageError, ModelError
+from adatom.detect.peaks import drop_close, find_vertex
+from adatom.detect.predict import predict_maps
+from adatom.images import pixel_size
+from adatom.images.normalize import normalize_image
+from adatom.images.resample import resample_image
+from adatom.networks.model import Model
+
+
+class PeakConfig(Config):
+    """What counts as a column on the maps of a network."""
+
+    threshold: float = Field(0.6, gt=0, lt=1, description="Lowest height of a peak.")
+    min_distance_same: float = Field(2.0, gt=0, description="Between columns of one label, Å.")
+    min_distance: float = Field(0.9, gt=0, description="Between any two columns, Å.")
+
+
+DEFAULT = PeakConfig()
+NEAR = 0.1  # pixels this near to those of the network are taken as they are
+
+
+def find_columns(
+    series: xr.DataArray, model: Model, *, config: PeakConfig = DEFAULT
+) -> pd.DataFrame:
+    """Find the columns of a focal series.
+
+    Parameters
+    ----------
+    series : DataArray
+        Dims (focus, y, x), as many images as the model takes, from the lowest defocus.
+    model : Model
+        For focal series.
+    config : PeakConfig
+        What counts as a column.
+
+    Returns
+    -------
+    DataFrame
+        x, y (Å, by the coordinates of the series), label, score (height of the peak, 0 to 1), the
+        highest score first.
+
+    Raises
+    ------
+    ImageError
+        If the series does not fit the model.
+    ModelError
+        If the model takes single images.
+    """
+    card = model.card
+    if not card.focal_series:
+        raise ModelError(f"model: must take focal series ({card.name} takes single images)")
+    if series.dims != ("focus", "y", "x") or len(series) != len(card.focal_series):
+        raise ImageError(
+            f"series: must have dims (focus, y, x) and {len(card.focal_series)} images for "
+            f"{card.name} (got {dict(series.sizes)})"
+        )
+    size = pixel_size(series)
+    low, high = card.pixel_size_range
+    if not all(low <= s <= high for s in size):
+        raise ImageError(
+            f"series: pixel size must be {low:g} to {high:g} Å for {card.name} "
+            f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
+        )
+    is_near = all(abs(s / card.pixel_size - 1) < NEAR for s in size)
+    images = [
+        image if is_near else resample_image(image, size, card.pixel_size)
+        for image in np.asarray(series.values, np.float32)
+    ]
+    pixel = size if is_near else (card.pixel_size,) * 2
+    normalized = [normalize_image(image, pixel[0], config=card.normalization) for image in images]
+    maps = predict_maps(np.stack(normalized), model.network)
+    places, kinds, heights = find_map_peaks(maps, pixel[0], config)
+    return pd.DataFrame(
+        {
+            "x": float(series.x[0]) + places[:, 1] * pixel[1],
+            "y": float(series.y[0]) + places[:, 0] * pixel[0],
+            "label": np.array(card.labels)[kinds],
+            "score": heights,
+        }
+    )
+
+
+def find_map_peaks(
+    maps: np.ndarray, pixel_size: float, config: PeakConfig = DEFAULT
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Peaks of the maps of all labels; of peaks too near to each other the highest stays.
+
+    Parameters
+    ----------
+    maps : (C, H, W) array
+        0 to 1.
+    pixel_size : float
+        Å.
+    config : PeakConfig
+        Least height and distances.
+
+    Returns
+    -------
+    places : (N, 2) array
+        [y, x], pixels, to a part of one.
+    kinds : (N,) int array
+        Label of each.
+    heights : (N,) array
+        Falling.
+    """
+    places, kinds, heights = [], [], []
+    for kind, values in enumerate(maps):
+        is_peak = values == ndimage.maximum_filter(values, size=3, mode="nearest")
+        y, x = np.nonzero(is_peak & (values >= config.threshold))
+        order = np.argsort(-values[y, x], kind="stable")
+        y, x = y[order], x[order]
+        kept = drop_close(np.column_stack([y, x]), config.min_distance_same / pixel_size)
+        y, x = y[kept], x[kept]
+        places.append(np.column_stack([find_vertex(values, y, x, axis) for axis in (0, 1)]))
+        kinds.append(np.full(len(y), kind))
+        heights.append(values[y, x])
+    found = np.concatenate(places), np.concatenate(kinds), np.concatenate(heights)
+    order = np.argsort(-found[2], kind="stable")
+    order = order[drop_close(found[0][order], config.min_distance / pixel_size)]
+    return found[0][order], found[1][order], found[2][order]
