@@ -47,11 +47,10 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert f"Example: adatom {command}" in out
 
 
-def test_waves_are_not_trained_on(capsys, tmp_path):
-    code, out, err = run(capsys, "train", "hrtem_mos2", "--out", tmp_path / "training")
+def test_a_model_is_evaluated_on_its_kind_of_images_alone(capsys):
+    code, out, err = run(capsys, "evaluate", "haadf-mx2", "hrtem_mos2", "--n", "1")
     assert (code, out) == (1, "")
-    assert err == "adatom: error: recipe: must say how a network learns (got 'hrtem_mos2')\n"
-    assert not (tmp_path / "training").exists()
+    assert "recipe: must be of HAADF images for haadf-mx2 (got HRTEM)" in err
 
 
 def test_options_come_from_the_configuration(capsys):

@@ -135,10 +135,10 @@ def train(
     Example: adatom train haadf_mx2 --out training
     """
     from adatom.learn.build import build_model
-    from adatom.simulate.recipe import load_training
+    from adatom.simulate.recipe import load_recipe
 
     with show_progress() as report:
-        print(build_model(load_training(recipe), out, resume=resume, report=report))
+        print(build_model(load_recipe(recipe), out, resume=resume, report=report))
 
 
 @app.command
@@ -156,10 +156,10 @@ def evaluate(
     """
     from adatom.learn.build import evaluate_model
     from adatom.networks.model import load_model
-    from adatom.simulate.recipe import load_training
+    from adatom.simulate.recipe import load_recipe
 
     with show_progress(quiet=as_json) as report:
-        figures = evaluate_model(load_model(model), load_training(recipe), n, report=report)
+        figures = evaluate_model(load_model(model), load_recipe(recipe), n, report=report)
     if as_json:
         _print_json(figures)
     else:

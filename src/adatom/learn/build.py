@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adatom.core.errors import ConfigError
 from adatom.core.progress import Report
 from adatom.detect.scores import calibrate_column, calibrate_labels
 from adatom.learn.evaluate import (
@@ -13,15 +14,16 @@ from adatom.learn.evaluate import (
     score_candidates,
 )
 from adatom.learn.fit import train_model
+from adatom.learn.focal import score_series, summarize_scores
 from adatom.learn.samples import CALIBRATION
 from adatom.networks.model import Model, save_model
-from adatom.simulate.recipe import Recipe
+from adatom.simulate.recipe import HrtemRecipe, Recipe
 
 _TEST = CALIBRATION + 3  # images that neither training, calibration nor any choice saw
 
 
 def build_model(
-    recipe: Recipe,
+    recipe: Recipe | HrtemRecipe,
     folder: str | Path,
     *,
     resume: bool = False,
@@ -32,14 +34,15 @@ def build_model(
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What to simulate, the network, and how it learns.
     folder : str or Path
         Where the training runs; the model is saved there too.
     resume : bool
         Continue the training that the folder holds.
     n_calibration : int
-        Held-out images for the calibration, and as many others for the figures on the card.
+        Held-out images for the calibration (of HAADF images), and as many others for the figures
+        on the card.
     report : callable, optional
         Called with (done, in all, text).
 
@@ -49,6 +52,10 @@ def build_model(
         The model's card.
     """
     model = train_model(recipe, folder, resume=resume, report=report)
+    if isinstance(recipe, HrtemRecipe):
+        figures = evaluate_model(model, recipe, n_calibration, report=report)
+        card = model.card.model_copy(update={"scores": model.card.scores | figures})
+        return save_model(Model(model.network, card), folder)
     return save_model(calibrate_model(model, recipe, n_calibration, report=report), folder)
 
 
@@ -83,7 +90,7 @@ def calibrate_model(
 
 
 def evaluate_model(
-    model: Model, recipe: Recipe, n_images: int, *, report: Report | None = None
+    model: Model, recipe: Recipe | HrtemRecipe, n_images: int, *, report: Report | None = None
 ) -> dict[str, float]:
     """Figures of a calibrated model on simulated images that it never saw.
 
@@ -91,18 +98,32 @@ def evaluate_model(
     ----------
     model : Model
         The model.
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What to simulate.
     n_images : int
-        How many images.
+        How many images, or focal series.
     report : callable, optional
         Called with (done, in all, text).
 
     Returns
     -------
     dict
-        `sites_f1`, `<label>_f1`, `calibration_error`.
+        `sites_f1`, `<label>_f1`, `calibration_error`; of focal series those of
+        `summarize_scores`.
+
+    Raises
+    ------
+    ConfigError
+        If the model takes other images than the recipe makes.
     """
+    if isinstance(recipe, HrtemRecipe) != bool(model.card.focal_series):
+        raise ConfigError(
+            f"recipe: must be of {'HRTEM' if model.card.focal_series else 'HAADF'} images for "
+            f"{model.card.name} (got {recipe.modality})"
+        )
+    if isinstance(recipe, HrtemRecipe):
+        rows = score_series(model, recipe, n_images, split=_TEST, report=report)
+        return summarize_scores(rows, model.card.labels)
     candidates = collect_candidates(model, recipe, n_images, split=_TEST, report=report)
     is_column = calibrate_column(candidates.column, model.card.calibration)
     label_scores = np.zeros((len(is_column), len(model.card.labels)))

@@ -247,35 +247,6 @@ def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     return _check_recipe(_extend(_read_shipped(str(name_or_path), "recipe"), source), source)
 
 
-def load_training(name_or_path: str | Path) -> Recipe:
-    """Load a recipe that says how a network learns.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        As of `load_recipe`.
-
-    Returns
-    -------
-    Recipe
-        Its images are HAADF images.
-
-    Raises
-    ------
-    ConfigError
-        As `load_recipe`, and if the recipe makes a data set only.
-
-    Examples
-    --------
-    >>> load_training("haadf_mx2").training.labels
-    ('M', 'X2', 'X1', 'dopant')
-    """
-    recipe = load_recipe(name_or_path)
-    if not isinstance(recipe, Recipe):
-        raise ConfigError(f"recipe: must say how a network learns (got {str(name_or_path)!r})")
-    return recipe
-
-
 def _read_shipped(name: str, asked: str) -> dict[str, Any]:
     if name not in list_recipes():
         raise ConfigError(

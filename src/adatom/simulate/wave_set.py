@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 
 from adatom.core.errors import FileError
-from adatom.core.random import draw_value, make_rng
+from adatom.core.random import draw_value, limits_of, make_rng
 from adatom.simulate.hrtem import simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.simulate.recipe import HrtemRecipe
@@ -170,11 +170,11 @@ def simulate_series(
         x, y (Å, by the coordinates of the series), label, n_atoms.
     """
     rng = make_rng(rng)
-    pixel_size = float(draw_value(recipe.detector.pixel_size, rng))
-    detector = recipe.detector.model_copy(update={"pixel_size": pixel_size})
-    # Whole pixels of the box are not exactly those of the camera: one more covers the image.
-    dataset = recipe.dataset.model_copy(update={"size": (n_pixels + 1) * pixel_size})
-    small = recipe.model_copy(update={"detector": detector, "dataset": dataset})
+    # As large for all pixel sizes, so that the atoms are tabulated once. Whole pixels of the box
+    # are not exactly those of the camera: one more covers the image.
+    size = (n_pixels + 1) * limits_of(recipe.detector.pixel_size)[1]
+    dataset = recipe.dataset.model_copy(update={"size": size})
+    small = recipe.model_copy(update={"dataset": dataset})
     stored = simulate_wave(small, rng)
     wave = _restore(stored.values.astype(np.float32) * stored.scale, stored.energy_eV, small)
     series = _take_series(wave, small, rng)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from adatom.core.config import Config
-from adatom.core.errors import FileError
+from adatom.core.errors import ConfigError, FileError
 from adatom.core.progress import Report, ignore_progress
 from adatom.workflows.analyze import AnalyzeConfig, analyze_image
 
@@ -67,9 +67,12 @@ def run_demo(
 def _simulate(out: Path, config: DemoConfig) -> tuple[Path, "pd.DataFrame"]:
     from adatom.images.write import write_image
     from adatom.simulate.example import simulate_example
-    from adatom.simulate.recipe import load_training
+    from adatom.simulate.recipe import Recipe, load_recipe
 
-    example = simulate_example(load_training(config.recipe), config.seed)
+    recipe = load_recipe(config.recipe)
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe: must be of HAADF images (got {config.recipe!r})")
+    example = simulate_example(recipe, config.seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
         example.truth.to_csv(out / "truth.csv", index=False, float_format="%.5g")
