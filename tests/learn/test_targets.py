@@ -167,6 +167,13 @@ FOCAL = HrtemRecipe.from_mapping(
 )
 
 
+def test_labels_of_focal_series_are_those_of_their_columns():
+    values = FOCAL.model_dump(mode="json")
+    values["training"]["labels"] = ["Mo", "X2"]
+    with pytest.raises(ConfigError, match=r"must be of Mo, S1, S2, dopant \(got X2\)"):
+        HrtemRecipe.from_mapping(values, source="test")
+
+
 def test_pairs_of_focal_series_show_their_columns():
     """Heights of the target are those of Gaussians at the columns of the truth."""
     labels = FOCAL.training.labels

@@ -17,6 +17,7 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate import dataset
 from adatom.simulate.dataset import simulate_dataset
 from adatom.simulate.recipe import HrtemRecipe, _check_recipe, list_recipes, load_recipe
+from adatom.simulate.specimen import name_columns
 from adatom.simulate.wave_set import WaveSet, simulate_wave
 
 
@@ -54,8 +55,9 @@ def test_every_recipe_runs(name, tmp_path):
     folder = simulate_dataset(recipe, tmp_path / "set", 2, seed=4)
     truth = pd.read_parquet(folder / "truth.parquet")
     assert set(truth["image"]) <= {0, 1}
-    labels = {label for kind in recipe.structure for label in kind.labels}
-    labels |= set(getattr(recipe.training, "labels", ()))
+    is_thin = isinstance(recipe, HrtemRecipe)
+    name = name_columns if is_thin else lambda kind: set(kind.labels)
+    labels = set.union(*map(name, recipe.structure))
     assert set(truth["label"]) <= labels | {"column"}
     if not isinstance(recipe, HrtemRecipe):
         image = read_image(folder / "images/000001.zarr")

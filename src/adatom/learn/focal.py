@@ -96,8 +96,7 @@ def count_columns(
     here, there = (table[["y", "x"]].to_numpy() for table in (found, truth))
     matches = match_points(here, there, TOLERANCE)
     is_true, is_found = (
-        np.all((points >= limits[0]) & (points <= limits[1]), axis=1)
-        for points in (there, here)
+        np.all((points >= limits[0]) & (points <= limits[1]), axis=1) for points in (there, here)
     )
     is_found[matches.found] = is_true[matches.true]
     kind, true_kind = found["label"].to_numpy(), truth["label"].to_numpy()

@@ -15,7 +15,7 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
-from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen
+from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen, name_columns
 from adatom.simulate.structure import MX2Config, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 from adatom.structures.crystals import PROJECTIONS
@@ -205,6 +205,12 @@ class HrtemRecipe(Config):
         if self.dataset.size < FEWEST_PIXELS * limits_of(self.detector.pixel_size)[1]:
             raise ValueError(f"dataset.size must be {FEWEST_PIXELS} pixels at least")
         check_specimen(self.structure, self.specimen, self.dataset.size)
+        simulated = {label for kind in self.structure for label in name_columns(kind)}
+        if unknown := set(self.training.labels) - simulated:
+            raise ValueError(
+                f"training.labels must be of {', '.join(sorted(simulated))} "
+                f"(got {', '.join(sorted(unknown))})"
+            )
         return self
 
 

@@ -73,6 +73,14 @@ class ParticleConfig(Config):
 ThinConfig = Annotated[MX2Config | GrapheneConfig | ParticleConfig, Field(discriminator="kind")]
 
 
+def name_columns(kind: ThinConfig) -> set[str]:
+    """Labels of the columns of a kind of thin specimens, after what they consist of."""
+    if isinstance(kind, MX2Config):
+        hosts = map(get_material, kind.materials)
+        return {host.name_column(label) for host in hosts for label in kind.labels}
+    return set(kind.labels)
+
+
 class ThinSpecimenConfig(Config):
     """How warm sheets are, how they lie, and on what."""
 
