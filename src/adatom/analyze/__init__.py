@@ -1,0 +1,1 @@
+"""What atoms make up: particles."""
