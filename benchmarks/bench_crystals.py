@@ -15,7 +15,6 @@ import numpy as np
 from ase import Atoms
 
 from adatom.optics.microscope import Microscope
-from adatom.simulate import channeling
 from adatom.simulate.beams import scan_planes
 from adatom.simulate.channeling import CrystalLens, slice_crystal
 from adatom.simulate.columns import Setting
@@ -95,7 +94,6 @@ def compare(projection: Projection, repeats: tuple[int, int], depth: int, n_draw
     known = np.mean(draws, axis=0)
     row["noise of the mean"] = (draws - known).std() / np.sqrt(n_draws - 1) / known.std()
     row["one draw, mean over its cells"] = np.mean([(d - known).std() for d in draws]) / known.std()
-    channeling.LEVEL = projection.period  # this thickness, not interpolated
     setting = Setting(300e3, 21.0, 60.0, 150.0)
     start = time.perf_counter()
     thickness = (depth - 0.01) * projection.period

@@ -23,7 +23,7 @@ def see(particle, shift=(0.0, 0.0), turn=0.0):
 
 
 def test_area_is_that_of_the_columns_and_their_rim():
-    """Of a convex particle: the hull of its columns and half a spacing around it, less the dents."""
+    """Of a convex particle: the hull of its columns, half a spacing around it, less dents."""
     columns = see(make_particle("Au", 10, np.random.default_rng(0)))
     mask = segment_particle(columns, (400, 420), (0.1, 0.1), SPACING)
     hull = ConvexHull(columns[["x", "y"]].to_numpy())

@@ -72,6 +72,11 @@ def test_what_does_not_fit_is_refused():
         find_columns(make_series(2), model)
     with pytest.raises(ImageError, match=r"0\.06 to 0\.15"):
         find_columns(make_series(pixel=0.2), model)
+    turned = make_series().assign_coords(focus=[70.0, 20.0, -30.0])
+    with pytest.raises(ImageError, match=r"steps of about \[50.0, 50.0\] Å .*\[-50.0, -50.0\]"):
+        find_columns(turned, model)
+    with pytest.raises(ImageError, match="3 pixels of"):
+        find_columns(make_series()[:, :2], model)
     with pytest.raises(ModelError, match="tiny takes focal series"):
         find_atoms(make_series()[0], model)
     haadf = CARD.model_copy(update={"focal_series": ()})

@@ -207,7 +207,7 @@ def test_networks_of_focal_series_learn_and_go_on(tmp_path):
         train_model(odd, tmp_path / "other")
 
 
-def test_a_column_that_is_missed_costs_more_where_it_is_rare():
+def test_maps_of_rare_labels_weigh_more():
     maps = torch.zeros(1, 2, 8, 8)
     maps[0, 0], maps[0, 1, 2, 2] = 1, 1
     weights = weigh_maps([(torch.zeros(0), maps)])

@@ -246,12 +246,21 @@ def test_lattices_without_depth_cannot_be_sliced():
             Recipe.from_mapping(values, source="recipe")
 
 
+def test_crystals_are_not_sliced_anew_for_every_image():
+    values = slice_crystals(1.0).model_dump(mode="json")
+    values["microscope"]["inner_angle"] = {"min": 60, "max": 80}
+    with pytest.raises(ConfigError, match=r"microscope\.inner_angle must be a number or a choice"):
+        Recipe.from_mapping(values, source="recipe")
+
+
 def test_a_recipe_extends_a_shipped_one(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "haadf_mx2"\n[detector]\ndose = 500\n')
     mine, base = load_recipe(path), load_recipe("haadf_mx2")
     assert mine.detector == base.detector.model_copy(update={"dose": 500.0})
     assert mine.model_copy(update={"detector": base.detector}) == base
+    path.write_text('extends = "hrtem_mos2"\n[network]\nkind = "residual"\n')
+    assert load_recipe(path).network.widths == (32, 64, 128, 256)
     path.write_text('extends = "haadf_mx9"\n')
     with pytest.raises(ConfigError, match=r"mine\.toml: extends: must be one of .*'haadf_mx9'"):
         load_recipe(path)

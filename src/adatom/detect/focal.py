@@ -13,7 +13,8 @@ from adatom.detect.predict import predict_maps
 from adatom.images import pixel_size
 from adatom.images.normalize import normalize_image
 from adatom.images.resample import resample_image
-from adatom.networks.model import Model
+from adatom.networks.model import Model, ModelCard
+from adatom.networks.msdnet import MSDNet
 
 
 class PeakConfig(Config):
@@ -26,6 +27,8 @@ class PeakConfig(Config):
 
 DEFAULT = PeakConfig()
 NEAR = 0.1  # pixels this near to those of the network are taken as they are
+SQUARE = 0.01  # if they are square
+FOCUS_STEP = 20.0  # Å that a step of the focus may differ from that of the training
 
 
 def find_columns(
@@ -45,8 +48,8 @@ def find_columns(
     Returns
     -------
     DataFrame
-        x, y (Å, by the coordinates of the series), label, score (height of the peak, 0 to 1), the
-        highest score first.
+        x, y (Å, by the coordinates of the series), label, height (of the peak, 0 to 1; no
+        calibrated score), the highest first.
 
     Raises
     ------
@@ -63,6 +66,7 @@ def find_columns(
             f"series: must have dims (focus, y, x) and {len(card.focal_series)} images for "
             f"{card.name} (got {dict(series.sizes)})"
         )
+    _check_focus(series, card)
     size = pixel_size(series)
     low, high = card.pixel_size_range
     if not all(low <= s <= high for s in size):
@@ -70,12 +74,18 @@ def find_columns(
             f"series: pixel size must be {low:g} to {high:g} Å for {card.name} "
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
-    is_near = all(abs(s / card.pixel_size - 1) < NEAR for s in size)
+    is_near = abs(size[0] / card.pixel_size - 1) < NEAR and abs(size[0] / size[1] - 1) < SQUARE
     images = [
         image if is_near else resample_image(image, size, card.pixel_size)
         for image in np.asarray(series.values, np.float32)
     ]
     pixel = size if is_near else (card.pixel_size,) * 2
+    smallest = max(model.network.dilations) if isinstance(model.network, MSDNet) else 1
+    if min(images[0].shape) < smallest:
+        raise ImageError(
+            f"series: must be {smallest} pixels of {pixel[0]:.3g} Å wide and high at least for "
+            f"{card.name} (got {images[0].shape})"
+        )
     normalized = [normalize_image(image, pixel[0], config=card.normalization) for image in images]
     maps = predict_maps(np.stack(normalized), model.network)
     places, kinds, heights = find_map_peaks(maps, pixel[0], config)
@@ -84,9 +94,21 @@ def find_columns(
             "x": float(series.x[0]) + places[:, 1] * pixel[1],
             "y": float(series.y[0]) + places[:, 0] * pixel[0],
             "label": np.array(card.labels)[kinds],
-            "score": heights,
+            "height": heights,
         }
     )
+
+
+def _check_focus(series: xr.DataArray, card: ModelCard) -> None:
+    """Refuse images in another order, or in other steps, than those of the training."""
+    if "focus" not in series.coords:
+        return
+    steps, known = np.diff(series["focus"].values), np.diff(card.focal_series)
+    if np.abs(steps - known).max(initial=0) > FOCUS_STEP:
+        raise ImageError(
+            f"series: focus must rise in steps of about {known.tolist()} Å for {card.name} "
+            f"(got {steps.tolist()})"
+        )
 
 
 def find_map_peaks(

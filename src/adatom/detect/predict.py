@@ -72,15 +72,16 @@ def _see_tiles(
     """Maps of all tiles, (C, H, W)."""
     height, width = images.shape[1:]
     step, margin = network.step, network.margin
-    tile = max(tile // step, 1) * step
+    # Tiles of about the same size: a narrow one costs its margins all the same.
+    tiles = [max(-(-n // -(-n // tile)) + step - 1, step) // step * step for n in (height, width)]
     lacking = [(0, 0), *((0, -n % step) for n in images.shape[1:])]
     padded = np.pad(images, lacking, mode="edge")[None]
     maps = np.empty((network.head.out_channels, height, width), np.float32)
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
+    for top in range(0, height, tiles[0]):
+        for left in range(0, width, tiles[1]):
             y0, x0 = max(top - margin, 0), max(left - margin, 0)
-            part = padded[..., y0 : top + tile + margin, x0 : left + tile + margin]
-            bottom, right = min(top + tile, height), min(left + tile, width)
+            part = padded[..., y0 : top + tiles[0] + margin, x0 : left + tiles[1] + margin]
+            bottom, right = min(top + tiles[0], height), min(left + tiles[1], width)
             kept = see(part)[:, top - y0 : bottom - y0, left - x0 : right - x0]
             maps[:, top:bottom, left:right] = kept
     return maps

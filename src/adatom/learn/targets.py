@@ -91,7 +91,19 @@ def make_maps(
 
 
 def weigh_maps(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Weights of maps in the loss, (C, 1, 1): as `weigh_classes`, of what `make_maps` draws."""
+    """Weights of whole maps in the loss, so that rare labels are learned too.
+
+    Parameters
+    ----------
+    pairs : list of (images, maps)
+        Examples; maps of `make_maps`.
+
+    Returns
+    -------
+    (C, 1, 1) tensor
+        The root of how much rarer a label is than the most common one, at most 3; for what is
+        missed and for what is invented alike.
+    """
     sums = torch.stack([maps.sum((0, 2, 3)) for _, maps in pairs]).sum(0)
     weights = (sums.max() / sums.clamp(min=1)).sqrt().clamp(max=MOST_WEIGHT)
     return weights[:, None, None]

@@ -8,8 +8,10 @@ Padded maps reach `pad` pixels further on every side. The loops run over rows, w
 
 from numba import njit
 
+FAST = {"reassoc", "contract", "nsz"}  # sums in any order; what is no number stays none
 
-@njit(cache=True, fastmath=True, nogil=True)
+
+@njit(cache=True, fastmath=FAST, nogil=True)
 def add_taps(taps, dilations, pad, sums, top, first, end):
     """Add up what comes through the taps of several layers.
 
@@ -38,7 +40,7 @@ def add_taps(taps, dilations, pad, sums, top, first, end):
                     row[x] += source[x]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def finish_layer(sums, late, weights, bias, dilation, pad, first, end):
     """Add to a layer what the last maps bring, and rectify it.
 
@@ -65,10 +67,11 @@ def finish_layer(sums, late, weights, bias, dilation, pad, first, end):
                 for x in range(width):
                     row[x] += weight * source[x]
         for x in range(width):
-            row[x] = max(row[x] + bias, 0)
+            value = row[x] + bias
+            row[x] = 0 if value <= 0 else value
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def spread_layer(change, weights, dilation, pad, late, first, end):
     """Send the gradient of a layer back to the maps that it reads.
 
@@ -96,7 +99,7 @@ def spread_layer(change, weights, dilation, pad, late, first, end):
                     row[x] += weight * source[x]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def weigh_layer(change, late, dilation, pad, found, first, end):
     """Find the gradient of the weights of a layer.
 

@@ -71,9 +71,13 @@ class MSDNet(nn.Module):
         if image.device.type != "cpu":
             return self.forward_naively(image)
         head = self.head.weight[:, :, 0, 0], self.head.bias
-        return torch.stack(
-            [Blocks.apply(one, self.dilations, *head, self.biases, *self.weights) for one in image]
-        )
+        with torch.autocast("cpu", enabled=False):  # loops in bfloat16 would not be faster
+            return torch.stack(
+                [
+                    Blocks.apply(one, self.dilations, *head, self.biases, *self.weights)
+                    for one in image
+                ]
+            )
 
     def forward_naively(self, image: torch.Tensor) -> torch.Tensor:
         """The same by one convolution a layer: for devices other than a CPU, and as a check."""

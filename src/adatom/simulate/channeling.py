@@ -27,7 +27,6 @@ from adatom.structures.crystals import Projection
 LEAST_SIDE = 9.0  # Å of the periodic box, in which the probe must not meet itself
 PIXEL = 0.1  # Å
 REACH = 1.0  # Å around an atom, from where electrons reach the detector
-LEVEL = 16.0  # Å between the thicknesses that are kept
 MOST_MODES = 48
 FAINTEST_MODE = 1e-4  # of the sum of all modes
 BATCH = 64  # waves at a time
@@ -45,7 +44,7 @@ class CrystalResponse:
     length : (float, float)
         Period (y, x) of the box that it was calculated in, Å.
     thicknesses : (T,) array
-        Evenly spaced from the first, Å.
+        Those of whole periods of the crystal, Å.
     modes : tuple over columns of tuple over thicknesses of (M, Q) complex64 arrays
         Of the columns of the projection, each seen from its center: the share of the beam on the
         detector is Σ |Σ m(q) p(q)|² over modes m, where p is the probe.
@@ -63,7 +62,7 @@ class CrystalResponse:
         return np.clip(1 - np.abs(place - np.arange(1, n_levels + 1)[:, None]), 0, None)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def slice_crystal(
     setting: Setting, projection: Projection, vibration: float, thickness: float
 ) -> CrystalResponse:
@@ -96,14 +95,13 @@ def slice_crystal(
     k = np.hypot(ky[:, None], kx)
     rows, columns = np.nonzero(k < setting.frequency(setting.semi_angle) + crystal.step / 2)
     beams = np.column_stack([ky[rows], kx[columns]])
-    every = max(round(LEVEL / projection.period), 1)
-    n_levels = int(np.ceil(thickness / (every * projection.period)))
+    n_periods = int(np.ceil(thickness / projection.period))
     found = torch.zeros((crystal.n_own, len(beams), len(beams)), dtype=torch.complex64)
     levels = []
     waves = torch.zeros((len(beams), *crystal.grid.shape), dtype=torch.complex64)
     waves[torch.arange(len(beams)), torch.from_numpy(rows), torch.from_numpy(columns)] = 1
     layers = list(crystal.layers(setting, vibration))
-    for cell in range(every * n_levels):
+    for _ in range(n_periods):
         for turn, through, atoms in layers:
             for start in range(0, len(beams), BATCH):
                 part = waves[start : start + BATCH]
@@ -114,9 +112,8 @@ def slice_crystal(
             for start in range(0, len(beams), BATCH):
                 part = waves[start : start + BATCH]
                 waves[start : start + BATCH] = torch.fft.fft2(part * through, norm="forward")
-        if (cell + 1) % every == 0:
-            levels.append(_gather_columns(found.numpy(), beams, projection))
-    thicknesses = np.arange(1, n_levels + 1) * every * projection.period
+        levels.append(_gather_columns(found.numpy(), beams, projection))
+    thicknesses = np.arange(1, n_periods + 1) * projection.period
     modes = tuple(zip(*levels, strict=True))
     return CrystalResponse(beams, crystal.grid.length, thicknesses, modes)
 

@@ -63,6 +63,11 @@ class Host:
     material: Material | None = None
     projection: Projection | None = None
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether it is known where the atoms of its columns are."""
+        return self.material is not None or bool(self.projection and self.projection.atoms)
+
 
 class _Kind(Protocol):
     @property

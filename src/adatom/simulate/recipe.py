@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
-from adatom.core.random import NotNegative, Positive, Share, limits_of
+from adatom.core.random import Draw, NotNegative, Positive, Share, limits_of
 from adatom.networks.kinds import MSDNetConfig, NetworkConfig, UNetConfig
 from adatom.optics.microscope import Microscope
 from adatom.optics.transfer import ImagingMicroscope
@@ -16,7 +16,7 @@ from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
 from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen, name_columns
-from adatom.simulate.structure import MX2Config, StructureConfig
+from adatom.simulate.structure import CrystalConfig, MX2Config, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 from adatom.structures.crystals import PROJECTIONS
 
@@ -117,9 +117,18 @@ class TrainingConfig(LearningConfig):
 class FocalTrainingConfig(LearningConfig):
     """How the network of focal series learns."""
 
-    labels: tuple[str, ...] = Field(("Mo", "S2", "S1"), description="Labels of columns.")
+    labels: tuple[str, ...] = Field(
+        ("Mo", "S2", "S1"), min_length=1, description="Labels of columns."
+    )
     width: float = Field(0.3, gt=0, description="Standard deviation of the target Gaussians, Å.")
     n_pixels: int = Field(160, ge=FEWEST_PIXELS, description="Side of the images it learns from.")
+
+    @field_validator("labels")
+    @classmethod
+    def _differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("must differ from each other")
+        return labels
 
 
 class CardConfig(Config):
@@ -165,7 +174,24 @@ class Recipe(Config):
         if limits_of(self.specimen.multislice)[1] > 0 and not has_depth:
             known = ", ".join(name for name, seen in PROJECTIONS.items() if seen.atoms)
             raise ValueError(f"specimen.multislice must be 0 but for sheets, {known}")
+        self._check_slicing()
         return self
+
+    def _check_slicing(self) -> None:
+        """Crystals are sliced once for each energy, detector and vibration: not for every image."""
+        is_sliced = limits_of(self.specimen.multislice)[1] > 0 and any(
+            isinstance(kind, CrystalConfig) and kind.has_depth for kind in self.structure
+        )
+        for room, names in (
+            ("microscope", ("energy_eV", "inner_angle", "outer_angle")),
+            ("columns", ("vibration",)),
+        ):
+            for name in names:
+                value = getattr(getattr(self, room), name)
+                if is_sliced and isinstance(value, Draw) and value.choice is None:
+                    raise ValueError(
+                        f"{room}.{name} must be a number or a choice for crystals by multislice"
+                    )
 
 
 class WaveSetConfig(Config):
@@ -205,6 +231,8 @@ class HrtemRecipe(Config):
         if self.dataset.size < FEWEST_PIXELS * limits_of(self.detector.pixel_size)[1]:
             raise ValueError(f"dataset.size must be {FEWEST_PIXELS} pixels at least")
         check_specimen(self.structure, self.specimen, self.dataset.size)
+        learned = self.training.n_pixels * limits_of(self.detector.pixel_size)[0]
+        check_specimen(self.structure, self.specimen, learned)
         simulated = {label for kind in self.structure for label in name_columns(kind)}
         if unknown := set(self.training.labels) - simulated:
             raise ValueError(
@@ -229,7 +257,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     ----------
     name_or_path : str or Path
         Name such as "haadf_mx2", or the path of a .toml file. With `extends = "haadf_mx2"` in the
-        file, what it does not say is that of the shipped recipe.
+        file, what it does not say is that of the shipped recipe; structures and networks of another
+        kind replace those of the shipped one.
 
     Returns
     -------
@@ -272,8 +301,12 @@ def _extend(values: dict[str, Any], source: str) -> dict[str, Any]:
         return values
     found = _extend(_read_shipped(base, f"{source}: extends"), source)
     for room, given in values.items():
-        is_table = isinstance(given, dict) and isinstance(found.get(room), dict)
-        found[room] = found[room] | given if is_table else given
+        old = found.get(room)
+        if isinstance(given, dict) and isinstance(old, dict):
+            is_alike = given.get("kind", old.get("kind")) == old.get("kind")
+            found[room] = old | given if is_alike else given
+        else:
+            found[room] = given
     return found
 
 

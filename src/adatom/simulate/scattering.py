@@ -93,8 +93,7 @@ def draw_scattering(
     vibration = float(draw_value(config.vibration, rng))
     tail = (float(draw_value(config.tail_weight, rng)), float(draw_value(config.tail_sigma, rng)))
     gaussian = _draw_gaussian(config, tail, size, rng)
-    has_depth = gaussian is None and specimen.config.has_depth
-    if has_depth and _happens(recipe.specimen.multislice, rng):
+    if gaussian is None and specimen.host.has_depth and _happens(recipe.specimen.multislice, rng):
         setting = Setting(
             float(microscope.energy_eV),  # type: ignore[arg-type]
             limits_of(recipe.microscope.semi_angle)[1],
@@ -103,7 +102,8 @@ def draw_scattering(
         )
         if isinstance(specimen.config, CrystalConfig):
             mean = float(draw_value(specimen.config.thickness, rng))
-            thickest = THICKEST * limits_of(specimen.config.thickness)[1]
+            varies = limits_of(recipe.specimen.thickness)[1] > 0
+            thickest = limits_of(specimen.config.thickness)[1] * (THICKEST if varies else 1)
             widths = (vibration, mean, thickest, tail)
             return _slice_columns(specimen, setting, microscope, widths, size)
         return _slice_sheet(specimen, setting, microscope, (vibration, tail), size)
@@ -256,7 +256,8 @@ def probe_transfer(
     cutoff = float(microscope.semi_angle) * 1e-3 / electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     pixel_size = min(0.2, 1 / (4.2 * cutoff))  # the intensity reaches twice the cutoff
     n_pixels = 2 * int(np.ceil(max(grid_length(size)) / pixel_size / 2))
-    full = transfer_function(microscope, n_pixels, pixel_size)
+    # A probe is scanned over a point: its image is the probe turned by 180°.
+    full = transfer_function(microscope, n_pixels, pixel_size).conj()
     k = np.fft.fftfreq(n_pixels, pixel_size)
     # Coma moves the whole image, which no image can show: the center of mass goes to zero.
     ramp = np.angle(full[1, 0]) / k[1] * k[:, None] + np.angle(full[0, 1]) / k[1] * k[None, :]

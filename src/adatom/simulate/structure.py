@@ -167,8 +167,8 @@ class CrystalConfig(LatticeConfig):
 
     @property
     def has_depth(self) -> bool:
-        """Whether it is known where the atoms of its columns are."""
-        return all(PROJECTIONS[name].atoms for name in self.crystals) and bool(self.crystals)
+        """Whether it is known of one of them where the atoms of its columns are."""
+        return any(PROJECTIONS[name].atoms for name in self.crystals)
 
 
 class PointsConfig(GeometryConfig):

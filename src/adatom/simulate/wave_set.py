@@ -178,7 +178,9 @@ def simulate_series(
     stored = simulate_wave(small, rng)
     wave = _restore(stored.values.astype(np.float32) * stored.scale, stored.energy_eV, small)
     series = _take_series(wave, small, rng)
-    return series.isel(y=slice(n_pixels), x=slice(n_pixels)), stored.truth
+    top, left = (int(rng.integers(series.sizes[axis] - n_pixels + 1)) for axis in ("y", "x"))
+    part = {"y": slice(top, top + n_pixels), "x": slice(left, left + n_pixels)}
+    return series.isel(part), stored.truth
 
 
 def _restore(values: np.ndarray, energy_eV: float, recipe: HrtemRecipe) -> ExitWave:
