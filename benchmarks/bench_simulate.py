@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,8 @@ def fit_points(sheet: Atoms, known: np.ndarray) -> np.ndarray:
     images = []
     for number, paired in ((42, False), (16, True), (16, False)):
         transfer = probe_transfer(focus_on(sheet), size, vibration=U2[number] ** 0.5)
+        # The probe as it is seen from the point.
+        transfer = replace(transfer, values=transfer.values.conj())
         mine = (many.numbers == number) & (is_paired == paired)
         images.append(sample(sheet, known.shape, [(places[mine], np.ones(mine.sum()), transfer)]))
     design = np.column_stack([image.ravel() for image in images])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from adatom.core import threads, tiles
+from adatom.core import threads
+from adatom.detect import tiles
 from adatom.detect.profile import make_gaussian_profile
 from adatom.detect.refine import refine_positions
 from adatom.detect.tiles import cut_tiles

@@ -155,6 +155,7 @@ FOCAL = HrtemRecipe.from_mapping(
     | {
         "network": {"kind": "msdnet", "depth": 6},
         "training": {
+            "labels": ["Mo", "S2", "S1"],
             "n_pixels": 48,
             "n_steps": 6,
             "batch_size": 2,
@@ -176,7 +177,7 @@ def test_labels_of_focal_series_are_those_of_their_columns():
 
 def test_pairs_of_focal_series_show_their_columns():
     """Heights of the target are those of Gaussians at the columns of the truth."""
-    labels = FOCAL.training.labels
+    labels = FOCAL.labels
     for index in range(4):
         images, maps = make_pair(FOCAL, VALIDATION, index)
         assert images.shape == maps.shape == (3, 48, 48)

@@ -97,9 +97,7 @@ def train_model(
     network, optimizer = accelerator.prepare(network, optimizer)
     held_out = _make_held_out(recipe)
     weights = (
-        weigh_maps(held_out)
-        if card.focal_series
-        else weigh_classes(held_out, len(training.labels) + 1)
+        weigh_maps(held_out) if card.focal_series else weigh_classes(held_out, len(card.labels) + 1)
     )
     running = math.nan
     for batch in loader:
@@ -156,7 +154,6 @@ def make_card(recipe: Recipe | HrtemRecipe) -> ModelCard:
         columns=recipe.card.columns,
         limits=recipe.card.limits,
         materials=tuple(dict.fromkeys(materials)),
-        labels=training.labels,
         network=recipe.network,
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         seed=training.seed,
@@ -173,6 +170,7 @@ def _describe(recipe: Recipe) -> dict[str, Any]:
     """What the card says of HAADF images."""
     pixel_size, counted = recipe.training.pixel_size, recipe.detector.peak_electrons
     return {
+        "labels": recipe.training.labels,
         "families": recipe.training.families,
         "pixel_size": pixel_size,
         "pixel_size_range": (0.03, 1.4 * pixel_size),
@@ -186,6 +184,7 @@ def _describe_focal(recipe: HrtemRecipe) -> dict[str, Any]:
     """What the card says of focal series."""
     low, high = limits_of(recipe.detector.pixel_size)
     return {
+        "labels": recipe.labels,
         "focal_series": recipe.microscope.focal_series,
         "pixel_size": (low + high) / 2,
         "pixel_size_range": (low / 2, 1.2 * high),

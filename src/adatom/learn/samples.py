@@ -69,11 +69,11 @@ def _make_focal_pair(
     images = [
         normalize_image(image, pixel_size, config=FOCAL_NORMALIZATION) for image in series.values
     ]
-    shown = truth[truth["label"].isin(training.labels)]
-    classes = np.array([training.labels.index(label) for label in shown["label"]], int)
+    shown = truth[truth["label"].isin(recipe.labels)]
+    classes = np.array([recipe.labels.index(label) for label in shown["label"]], int)
     corner = float(series.y[0]), float(series.x[0])
     centers = (shown[["y", "x"]].to_numpy() - corner) / pixel_size
-    shape = (len(training.labels), training.n_pixels, training.n_pixels)
+    shape = (len(recipe.labels), training.n_pixels, training.n_pixels)
     return np.stack(images), make_maps(centers, classes, shape, training.width / pixel_size)
 
 

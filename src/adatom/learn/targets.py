@@ -73,8 +73,8 @@ def make_maps(
     Examples
     --------
     >>> maps = make_maps(np.array([[1.0, 2.0]]), np.array([1]), (2, 3, 4), 1.0)
-    >>> maps.sum(axis=(1, 2)).round(2).tolist(), maps.argmax()
-    ([0.0, 5.54], np.int64(18))
+    >>> np.round(maps[:, 1].astype(float), 2).tolist()
+    [[0.0, 0.0, 0.0, 0.0], [0.14, 0.61, 1.0, 0.61]]
     """
     reach = int(np.ceil(4 * width_px))
     maps = np.zeros(shape, np.float32)

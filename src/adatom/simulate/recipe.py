@@ -118,7 +118,7 @@ class FocalTrainingConfig(LearningConfig):
     """How the network of focal series learns."""
 
     labels: tuple[str, ...] = Field(
-        ("Mo", "S2", "S1"), min_length=1, description="Labels of columns."
+        (), description="Labels of columns; none: all that are simulated."
     )
     width: float = Field(0.3, gt=0, description="Standard deviation of the target Gaussians, Å.")
     n_pixels: int = Field(160, ge=FEWEST_PIXELS, description="Side of the images it learns from.")
@@ -233,13 +233,21 @@ class HrtemRecipe(Config):
         check_specimen(self.structure, self.specimen, self.dataset.size)
         learned = self.training.n_pixels * limits_of(self.detector.pixel_size)[0]
         check_specimen(self.structure, self.specimen, learned)
-        simulated = {label for kind in self.structure for label in name_columns(kind)}
-        if unknown := set(self.training.labels) - simulated:
+        if unknown := set(self.training.labels) - set(self._simulated):
             raise ValueError(
-                f"training.labels must be of {', '.join(sorted(simulated))} "
+                f"training.labels must be of {', '.join(self._simulated)} "
                 f"(got {', '.join(sorted(unknown))})"
             )
         return self
+
+    @property
+    def _simulated(self) -> tuple[str, ...]:
+        return tuple(sorted({name for kind in self.structure for name in name_columns(kind)}))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the network tells apart."""
+        return self.training.labels or self._simulated
 
 
 def list_recipes() -> list[str]:

@@ -256,8 +256,7 @@ def probe_transfer(
     cutoff = float(microscope.semi_angle) * 1e-3 / electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     pixel_size = min(0.2, 1 / (4.2 * cutoff))  # the intensity reaches twice the cutoff
     n_pixels = 2 * int(np.ceil(max(grid_length(size)) / pixel_size / 2))
-    # A probe is scanned over a point: its image is the probe turned by 180°.
-    full = transfer_function(microscope, n_pixels, pixel_size).conj()
+    full = transfer_function(microscope, n_pixels, pixel_size)
     k = np.fft.fftfreq(n_pixels, pixel_size)
     # Coma moves the whole image, which no image can show: the center of mass goes to zero.
     ramp = np.angle(full[1, 0]) / k[1] * k[:, None] + np.angle(full[0, 1]) / k[1] * k[None, :]
