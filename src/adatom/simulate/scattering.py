@@ -154,20 +154,27 @@ def _slice_columns(
     arrays = specimen.structure.arrays
     _, first = np.unique(specimen.column_of_atom, return_index=True)
     kind, angle = arrays["kind"][first], arrays["angle"][first]
-    parts, peaks = [], np.zeros(len(response.modes))
-    (usual,) = response.weigh(np.array([mean])).T
-    for turn in np.unique(angle) if len(angle) else [0.0]:
-        lens = CrystalLens(response, microscope, size, float(turn))
+    angles = np.unique(angle) if len(angle) else np.zeros(1)
+    lenses = [CrystalLens(response, microscope, size, float(turn)) for turn in angles]
+    parts = []
+    for turn, lens in zip(angles, lenses, strict=True):
         for index, levels in enumerate(response.modes):
             mine = (kind == index) & (angle == turn)
-            for modes, share, often in zip(levels, weights, usual, strict=True):
-                if often == 0 and not (mine & (share > 0)).any():
-                    continue
-                shape = lens.image(modes, tail=tail)
-                parts.append((mine * share, shape))
-                peaks[index] += often * _peak_of(shape)
-        usual = np.zeros_like(usual)  # the height of a peak does not depend on the direction
-    return Scattering(parts, float(peaks.max()))
+            for modes, share in zip(levels, weights, strict=True):
+                if (mine & (share > 0)).any():
+                    parts.append((mine * share, lens.image(modes, tail=tail)))
+    shares = response.weigh(np.array([mean]))[:, 0]
+    # The height of a peak does not depend on the direction.
+    peaks = [
+        sum(
+            share * _peak_of(lenses[0].image(modes, tail=tail))
+            for modes, share in zip(levels, shares, strict=True)
+            if share > 0
+        )
+        for levels in response.modes
+    ]
+    nothing = [(np.zeros(len(kind)), lenses[0].image(response.modes[0][0]))]
+    return Scattering(parts or nothing, float(max(peaks)))
 
 
 def _happens(chance: float | Draw, rng: np.random.Generator) -> bool:
