@@ -128,6 +128,9 @@ def train(
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the training and its model.")],
+    start: Annotated[
+        str | None, Parameter(help="Model to train on from: a shipped one's name, or a card.")
+    ] = None,
     resume: Annotated[bool, Parameter(negative=(), help="Continue a stopped training.")] = False,
 ) -> None:
     """Train a network on images simulated on the fly; leave a model with its card.
@@ -135,10 +138,12 @@ def train(
     Example: adatom train haadf_mx2 --out training
     """
     from adatom.learn.build import build_model
+    from adatom.networks.model import load_model
     from adatom.simulate.recipe import load_recipe
 
+    model = load_model(start) if start else None
     with show_progress() as report:
-        print(build_model(load_recipe(recipe), out, resume=resume, report=report))
+        print(build_model(load_recipe(recipe), out, start=model, resume=resume, report=report))
 
 
 @app.command

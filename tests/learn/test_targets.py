@@ -95,6 +95,26 @@ def test_stopped_training_continues_to_the_same_weights(tmp_path):
     assert [line.split(",")[0] for line in history] == ["step", "4", "8", "12"]
 
 
+def test_training_goes_on_from_another_model(tmp_path):
+    still = TINY.training.model_copy(update={"learning_rate": 1e-12, "name": "still"})
+    recipe = TINY.model_copy(update={"training": still})
+    first = train_model(TINY, tmp_path / "first", n_workers=0)
+    second = train_model(recipe, tmp_path / "second", start=first, n_workers=0)
+    for old, new in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        torch.testing.assert_close(new, old, atol=1e-6, rtol=1e-4)
+    assert second.card.start == "tiny"
+    resumed = train_model(recipe, tmp_path / "second", n_workers=0, resume=True)
+    assert resumed.card.start == "tiny"
+    with pytest.raises(ConfigError, match="goes on with its own weights"):
+        train_model(recipe, tmp_path / "second", start=first, resume=True)
+    other = TINY.model_copy(
+        update={"training": TINY.training.model_copy(update={"pixel_size": 0.4})}
+    )
+    with pytest.raises(ConfigError, match=r"pixel_size of tiny must be 0.4 \(got 0.2\)"):
+        train_model(other, tmp_path / "other", start=first)
+    assert not (tmp_path / "other").exists()
+
+
 def test_calibration_undoes_a_known_distortion():
     rng = np.random.default_rng(0)
     n = 6000

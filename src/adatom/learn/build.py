@@ -26,6 +26,7 @@ def build_model(
     recipe: Recipe | HrtemRecipe,
     folder: str | Path,
     *,
+    start: Model | None = None,
     resume: bool = False,
     n_calibration: int = 200,
     report: Report | None = None,
@@ -38,6 +39,8 @@ def build_model(
         What to simulate, the network, and how it learns.
     folder : str or Path
         Where the training runs; the model is saved there too.
+    start : Model, optional
+        Model whose weights are trained on.
     resume : bool
         Continue the training that the folder holds.
     n_calibration : int
@@ -51,7 +54,7 @@ def build_model(
     Path
         The model's card.
     """
-    model = train_model(recipe, folder, resume=resume, report=report)
+    model = train_model(recipe, folder, start=start, resume=resume, report=report)
     if isinstance(recipe, HrtemRecipe):
         figures = evaluate_model(model, recipe, n_calibration, report=report)
         card = model.card.model_copy(update={"scores": model.card.scores | figures})

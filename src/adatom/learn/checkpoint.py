@@ -29,11 +29,14 @@ class TrainingState:
         Lowest loss on held-out images.
     best_step : int
         Step at which it was reached.
+    start : str
+        Name and checksum of the model whose weights it began with; none: drawn weights.
     """
 
     step: int = 0
     best_loss: float = math.inf
     best_step: int = 0
+    start: str = ""
 
 
 def check_folder(checkpoint: Path, recipe: Recipe | HrtemRecipe, resume: bool) -> None:
@@ -135,15 +138,18 @@ def save_checkpoint(  # noqa: PLR0917
     state["progress"] = torch.tensor(
         [progress.step, progress.best_loss, progress.best_step], dtype=torch.float64
     )
-    save_whole(state, path, {"recipe": recipe.model_dump_json()})
+    save_whole(state, path, {"recipe": recipe.model_dump_json(), "start": progress.start})
 
 
 def _check_recipe(path: Path, recipe: Recipe | HrtemRecipe) -> None:
     """Refuse to go on with another recipe: the card would claim what is not true."""
-    with safe_open(path, "pt") as file:
-        stored = (file.metadata() or {}).get("recipe")
-    if stored != recipe.model_dump_json():
+    if _read_header(path).get("recipe") != recipe.model_dump_json():
         raise ConfigError(f"{path}: was trained with another recipe; name a new folder")
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
 
 
 def load_checkpoint(
@@ -186,4 +192,5 @@ def load_checkpoint(
         moments.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     step, best_loss, best_step = state["progress"].tolist()
-    return TrainingState(int(step), best_loss, int(best_step))
+    start = _read_header(path).get("start", "")
+    return TrainingState(int(step), best_loss, int(best_step), start)

@@ -41,6 +41,7 @@ def train_model(
     recipe: Recipe | HrtemRecipe,
     folder: str | Path,
     *,
+    start: Model | None = None,
     resume: bool = False,
     n_workers: int = 1,
     report: Report | None = None,
@@ -53,6 +54,9 @@ def train_model(
         What to simulate, the network, and how it learns.
     folder : str or Path
         Where checkpoint, history.csv and the best weights go; made if missing.
+    start : Model, optional
+        Model whose weights are trained on; of the recipe's network, labels and pixel size. Without
+        it, weights are drawn.
     resume : bool
         Continue the training that the folder holds.
     n_workers : int
@@ -68,7 +72,8 @@ def train_model(
     Raises
     ------
     ConfigError
-        If the images do not fit the network, or the folder holds another recipe's training.
+        If the images do not fit the network, the folder holds another recipe's training, or
+        `start` is another kind of model or given together with `resume`.
     FileError
         If the folder holds a training and `resume` is off, or none and it is on.
     ModelError
@@ -78,19 +83,25 @@ def train_model(
     checkpoint = folder / CHECKPOINT
     _check_training(recipe)
     check_folder(checkpoint, recipe, resume)
+    card = make_card(recipe)
+    if start is not None:
+        _check_start(start.card, card, resume)
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = Accelerator(mixed_precision="bf16" if has_fast_bf16(device) else "no")
     training = recipe.training
-    card = make_card(recipe)
     network = build_network(card)
-    _draw_weights(network, np.random.default_rng(training.seed))
+    progress = TrainingState()
+    if start is None:
+        _draw_weights(network, np.random.default_rng(training.seed))
+    else:
+        network.load_state_dict(start.network.state_dict())
+        progress.start = f"{start.card.name} {start.card.checksum}".strip()
     average = build_network(card)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
         network.parameters(), training.learning_rate, weight_decay=training.weight_decay
     )
-    progress = TrainingState()
     if resume:
         progress = load_checkpoint(checkpoint, network, average, optimizer)
     loader = _make_loader(recipe, progress.step, n_workers)
@@ -127,7 +138,11 @@ def train_model(
             save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
     average.load_state_dict(load_file(folder / BEST))
     card = card.model_copy(
-        update={"n_steps": progress.best_step, "scores": {"held_out_loss": progress.best_loss}}
+        update={
+            "n_steps": progress.best_step,
+            "start": progress.start,
+            "scores": {"held_out_loss": progress.best_loss},
+        }
     )
     return Model(average.eval(), card)
 
@@ -214,6 +229,16 @@ def _check_training(recipe: Recipe | HrtemRecipe) -> None:
             f"dataset.size: must be a multiple of {step} pixels of {training.pixel_size:g} Å"
             f" (got {n_pixels})"
         )
+
+
+def _check_start(start: ModelCard, card: ModelCard, resume: bool) -> None:
+    """Refuse weights that mean something else than those of the recipe."""
+    if resume:
+        raise ConfigError("start: a stopped training goes on with its own weights; leave it out")
+    for name in ("network", "focal_series", "labels", "pixel_size"):
+        given, asked = getattr(start, name), getattr(card, name)
+        if given != asked:
+            raise ConfigError(f"start: {name} of {start.name} must be {asked} (got {given})")
 
 
 def _make_loader(recipe: Recipe | HrtemRecipe, n_steps_done: int, n_workers: int) -> DataLoader:

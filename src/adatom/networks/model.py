@@ -66,6 +66,7 @@ class ModelCard(Config):
     min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
     calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
     recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")
+    start: str = Field("", description="Model that it was trained on from, and its checksum.")
     n_steps: int = Field(0, ge=0, description="Steps it was trained for.")
     seed: int = Field(0, description="Seed of images and weights.")
     versions: dict[str, str] = Field({}, description="Versions of what trained it.")
