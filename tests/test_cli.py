@@ -62,7 +62,8 @@ def test_one_bad_file_does_not_stop_the_others(capsys, tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif", "c.tif"):
         (tmp_path / name).touch()
 
-    def analyze_one(path, place, config, as_json, report):
+    def analyze_one(files, place, config, as_json, report):
+        (path,) = files
         assert config.material == "MoS2"
         if path.name == "a.tif":
             raise ImageError(f"{path}: is\nbad")

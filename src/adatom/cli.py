@@ -16,7 +16,8 @@ from adatom.core.config import describe_problems
 from adatom.core.errors import AdatomError, FileError
 from adatom.core.progress import Report, show_progress
 from adatom.core.runs import plain_values
-from adatom.workflows.analyze import DEFAULT, AnalyzeConfig, choose_folders
+from adatom.workflows.analyze import DEFAULT, AnalyzeConfig
+from adatom.workflows.choose import choose_folders
 from adatom.workflows.vibrations import VibrationsConfig
 
 HELP = """From atomic-resolution microscope images to atoms, defects and their kinetics.
@@ -30,6 +31,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
 )
 models = App(name="models", help="List the models that ship with adatom, or show the card of one.")
 app.command(models)
@@ -50,20 +52,24 @@ def analyze(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Find the atoms of images and movies; leave a folder NAME.adatom with tables and a report.
+    """Find the atoms of images, movies and focal series; leave a folder NAME.adatom with a report.
 
     A movie or a large image that was stopped goes on where it was with the same command.
+    With --focus, all files given are the images of one focal series.
 
     Example: adatom analyze image.dm3 --material MoS2 --out results
+    Example: adatom analyze a.dm3 b.dm3 c.dm3 --focus -30 20 70 --material MoS2
     """
-    inputs = find_inputs(paths, as_movies=movie)
-    places = choose_folders(inputs, out, config.item)
+    files = find_inputs(paths, as_movies=movie)
+    inputs = [files] if config.focus is not None else [[file] for file in files]
+    places = choose_folders([group[0] for group in inputs], out, config.item)
     failed = False
     with show_progress(quiet=as_json) as report:
-        for number, (path, place) in enumerate(zip(inputs, places, strict=True), 1):
+        for number, (group, place) in enumerate(zip(inputs, places, strict=True), 1):
+            path = group[0]
             name = path.name if len(inputs) == 1 else f"{path.name} ({number} of {len(inputs)})"
             try:
-                _analyze_one(path, place, config, as_json, _name_steps(report, name))
+                _analyze_one(group, place, config, as_json, _name_steps(report, name))
             except (AdatomError, OSError, MemoryError) as error:
                 failed = True
                 message = describe_error(error)
@@ -80,12 +86,12 @@ def _name_steps(report: Report, name: str) -> Report:
 
 
 def _analyze_one(
-    path: Path, place: Path, config: AnalyzeConfig, as_json: bool, report: Report
+    files: list[Path], place: Path, config: AnalyzeConfig, as_json: bool, report: Report
 ) -> None:
     from adatom.workflows.analyze import analyze_image
 
-    result = analyze_image(path, place, config=config, report=report)
-    page = result.folder / "report.html"
+    result = analyze_image(files, place, config=config, report=report)
+    path, page = files[0], result.folder / "report.html"
     if as_json:
         found = {"pixel_size": result.calibration.pixel_size, "warnings": result.warnings}
         _print_json({"input": str(path), "report": str(page)} | result.summary | found)

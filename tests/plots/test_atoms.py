@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from adatom.plots import atoms as plots
-from adatom.plots.atoms import choose_circled, draw_atoms, draw_image
+from adatom.plots.atoms import draw_atoms, draw_image
 
 
 def test_pixel_centers_lie_at_their_coordinates(sheet):
@@ -25,13 +24,12 @@ def test_circles_and_legend_tell_the_labels(sheet):
     assert texts[0] == f"M ({n_circles[0]})"
 
 
-def test_of_too_many_only_rare_labels_are_circled(sheet, monkeypatch):
-    _, atoms = sheet
+def test_counts_of_more_atoms_than_are_circled(sheet):
+    image, atoms = sheet
     rare = atoms[atoms["label"] == "X1"]
-    assert choose_circled(atoms, "M").equals(atoms[atoms["label"] == "M"])
-    monkeypatch.setattr(plots, "MOST_CIRCLES", len(rare) - 1)
-    assert choose_circled(atoms, "M").empty
-    assert choose_circled(atoms, "X1").equals(rare.iloc[:-1])
+    ax = draw_atoms(image, rare, counts={"M": 80_000, "X2": 0, "X1": 5})
+    assert [len(circles.get_offsets()) for circles in ax.collections] == [0, len(rare)]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["M (80,000)", "X1 (5)"]
 
 
 def test_draws_on_given_axes_and_without_atoms(sheet):

@@ -50,7 +50,7 @@ def write_run(place, image, atoms, **changes):
             "seed": None,
             "device": "cpu",
             "model": CARD,
-            "image": {"shape": (140, 140), "frames": 1, "frame": 0, "view": view}
+            "image": {"shape": (140, 140), "frames": 1, "focus": None, "frame": 0, "view": view}
             | {"modality": "HAADF", "energy_eV": 60e3},
             "calibration": calibration,
             "summary": summarize_atoms([atoms], LABELS, 784.0, distances),

@@ -1,17 +1,22 @@
 import json
 import weakref
 
+import ase.io
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 import adatom.detect.atoms
 import adatom.networks.model
 from adatom.core.errors import CalibrationError, FileError
 from adatom.core.runs import find_checksum
+from adatom.images.normalize import FOCAL_NORMALIZATION
 from adatom.images.write import write_image
-from adatom.workflows.analyze import AnalyzeConfig, analyze_image, choose_folders
+from adatom.networks.model import Calibration, Model, ModelCard, build_network
+from adatom.workflows.analyze import AnalyzeConfig, analyze_image
+from adatom.workflows.choose import choose_folders
 
 
 @pytest.fixture
@@ -73,6 +78,57 @@ def test_movie_keeps_frame_numbers_and_empty_frames(truth, tmp_path):
     assert "Frame number 4 is shown, the movie has 3 frames." in page
     assert page.count("<circle") == len(atoms)
     assert (result.folder / "figures" / "counts.svg").exists()
+
+
+def make_focal_model():
+    """A network that draws Mo where the middle image is bright, and nothing else."""
+    card = ModelCard(
+        name="bright",
+        labels=("Mo", "S2", "S1"),
+        network={"kind": "msdnet", "depth": 2},
+        focal_series=(-30.0, 20.0, 70.0),
+        materials=("MoS2",),
+        pixel_size=0.2,
+        pixel_size_range=(0.1, 0.3),
+        normalization=FOCAL_NORMALIZATION,
+        calibration=Calibration(
+            weights=tuple(map(tuple, np.eye(3))),
+            offsets=(0, 0, 0),
+            prior=(0.5, 0.4, 0.1),
+            position=(np.log(0.1), 0.0),
+        ),
+    )
+    model = Model(build_network(card).eval(), card)
+    model.network.head.weight.data[0, 1] = 4.0
+    model.network.head.bias.data[:] = torch.tensor([-6.0, -9.0, -9.0])
+    return model
+
+
+def test_three_files_are_one_focal_series(sheet, tmp_path, monkeypatch):
+    image, atoms = sheet
+    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: make_focal_model())
+    image.attrs["modality"] = "HRTEM"
+    paths = [tmp_path / f"{name}.zarr" for name in ("over", "middle", "under")]
+    for path, values in zip(paths, (-image, image, 0 * image), strict=True):
+        write_image(values.assign_attrs(image.attrs), path)
+    config = AnalyzeConfig(material="MoS2", model="bright", focus=(-30, 20, 70))
+    result = analyze_image(paths, tmp_path, config=config)
+    assert result.folder == tmp_path / "over.adatom"
+    assert result.warnings == ()
+    metals = atoms.loc[atoms["label"] == "M", ["x", "y"]].to_numpy()
+    inner = metals[((metals > 2) & (metals < 26)).all(axis=1)]
+    found = result.atoms[["x", "y"]].to_numpy()
+    away = np.linalg.norm(inner[:, None] - found, axis=2).min(axis=1)
+    assert away.max() < 0.1
+    assert set(result.atoms["label"]) == {"Mo"}
+    assert result.atoms["x_err"].unique() == pytest.approx([0.1])
+    record = json.loads((result.folder / "run.json").read_text())
+    assert record["image"]["focus"] == [-30, 20, 70]
+    assert record["input"]["name"] == "over.zarr and 2 more"
+    assert "focal series of 3 images" in (result.folder / "report.html").read_text()
+    assert not (result.folder / "figures" / "intensities.svg").exists()
+    structure = ase.io.read(result.folder / "structure.extxyz")
+    assert set(structure.symbols) == {"Mo"}
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def _round(values: np.ndarray) -> np.ndarray:
     return np.round(values * up / down) / up * down
 
 
-def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None) -> pd.DataFrame:
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read some columns of a table.
 
     Parameters
@@ -102,8 +102,6 @@ def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None
         Parquet file.
     columns : sequence of str
         Their names.
-    frame : int, optional
-        Only the rows of this frame.
 
     Returns
     -------
@@ -112,8 +110,7 @@ def read_columns(path: Path, columns: Sequence[str], *, frame: int | None = None
     """
     import pyarrow.parquet as pq
 
-    filters = None if frame is None else [("frame", "==", frame)]
-    table = pq.read_table(path, columns=list(columns), filters=filters, read_dictionary=["label"])
+    table = pq.read_table(path, columns=list(columns), read_dictionary=["label"])
     return table.to_pandas(self_destruct=True, split_blocks=True)
 
 

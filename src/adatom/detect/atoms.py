@@ -17,6 +17,7 @@ from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
+from adatom.detect.series import find_series_atoms
 from adatom.images import pixel_size
 from adatom.images.normalize import measure_contrast, normalize_image
 from adatom.images.resample import resample_image
@@ -38,13 +39,14 @@ DEFAULT = FindConfig()
 
 
 def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT) -> pd.DataFrame:
-    """Find the atoms, or atomic columns, of one image.
+    """Find the atoms, or atomic columns, of one image or one focal series.
 
     Parameters
     ----------
     image : DataArray
         One image with dims (y, x) and their coordinates in Å. Where `units` is "electrons", the
-        values are taken for counts with Poisson noise. A large one is read part by part.
+        values are taken for counts with Poisson noise. A large one is read part by part. Or a
+        focal series, dims (focus, y, x), for models that take these.
     model : Model
         What `load_model` gives.
     config : FindConfig
@@ -54,7 +56,8 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     -------
     DataFrame
         Atoms table: frame, atom, x, y (Å), label, score, score_<label>…, score_none, x_err, y_err
-        (Å), intensity (electrons, or value·Å²), intensity_err. No rows if nothing is found.
+        (Å), intensity (electrons, or value·Å²; nan in focal series), intensity_err. No rows if
+        nothing is found.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def find_atoms_by_part(
     config: FindConfig = DEFAULT,
     done: Iterable[pd.DataFrame] = (),
 ) -> Iterator[pd.DataFrame]:
-    """Find the atoms of an image, a large one part by part.
+    """Find the atoms of an image or a focal series, a large image part by part.
 
     Parameters
     ----------
@@ -90,10 +93,13 @@ def find_atoms_by_part(
         Atoms table of one part after the other that is not done; `atom` counts on. Without `done`
         at least one, perhaps empty.
     """
+    if "focus" in image.dims:
+        if not list(done):
+            yield find_series_atoms(image, model, threshold=config.threshold)
+        return
     if image.dims != ("y", "x"):
-        raise ImageError(
-            f"image: must have dims (y, x) (got {image.dims}); take one frame at a time"
-        )
+        rule = "must have dims (y, x) or (focus, y, x)"
+        raise ImageError(f"image: {rule} (got {image.dims}); take one frame at a time")
     size = pixel_size(image)
     card = model.card
     if card.focal_series:

@@ -1,5 +1,7 @@
 """Find the columns of HRTEM focal series."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -31,10 +33,29 @@ SQUARE = 0.01  # if they are square
 FOCUS_STEP = 20.0  # Å that a step of the focus may differ from that of the training
 
 
+@dataclass(frozen=True)
+class SeriesMaps:
+    """What a network draws of a focal series.
+
+    Attributes
+    ----------
+    values : (C, H, W) array
+        A map of each label, 0 to 1.
+    pixel_size : (2,) array, Å
+        Along y and x.
+    corner : (2,) array, Å
+        [y, x] of the first pixel.
+    """
+
+    values: np.ndarray
+    pixel_size: np.ndarray
+    corner: np.ndarray
+
+
 def find_columns(
     series: xr.DataArray, model: Model, *, config: PeakConfig = DEFAULT
 ) -> pd.DataFrame:
-    """Find the columns of a focal series.
+    """Find the columns of a focal series by the published rule: peaks above a height.
 
     Parameters
     ----------
@@ -50,6 +71,54 @@ def find_columns(
     DataFrame
         x, y (Å, by the coordinates of the series), label, height (of the peak, 0 to 1; no
         calibrated score), the highest first.
+
+    Raises
+    ------
+    ImageError, ModelError
+        As of `draw_maps`.
+    """
+    return pick_columns(draw_maps(series, model), model.card, config=config)
+
+
+def pick_columns(
+    maps: SeriesMaps, card: ModelCard, *, config: PeakConfig = DEFAULT
+) -> pd.DataFrame:
+    """Columns of a focal series from its maps, as of `find_columns`.
+
+    Parameters
+    ----------
+    maps : SeriesMaps
+        Of the series.
+    card : ModelCard
+        Names of the labels.
+    config : PeakConfig
+        What counts as a column.
+
+    Returns
+    -------
+    DataFrame
+        x, y (Å), label, height.
+    """
+    places, kinds, heights = find_map_peaks(maps.values, maps.pixel_size[0], config)
+    places = maps.corner + places * maps.pixel_size
+    label = np.array(card.labels)[kinds]
+    return pd.DataFrame({"x": places[:, 1], "y": places[:, 0], "label": label, "height": heights})
+
+
+def draw_maps(series: xr.DataArray, model: Model) -> SeriesMaps:
+    """Run the network of a model over a focal series.
+
+    Parameters
+    ----------
+    series : DataArray
+        Dims (focus, y, x), as many images as the model takes, from the lowest defocus.
+    model : Model
+        For focal series.
+
+    Returns
+    -------
+    SeriesMaps
+        A map of each label.
 
     Raises
     ------
@@ -88,15 +157,8 @@ def find_columns(
         )
     normalized = [normalize_image(image, pixel[0], config=card.normalization) for image in images]
     maps = predict_maps(np.stack(normalized), model.network)
-    places, kinds, heights = find_map_peaks(maps, pixel[0], config)
-    return pd.DataFrame(
-        {
-            "x": float(series.x[0]) + places[:, 1] * pixel[1],
-            "y": float(series.y[0]) + places[:, 0] * pixel[0],
-            "label": np.array(card.labels)[kinds],
-            "height": heights,
-        }
-    )
+    corner = np.array([float(series.y[0]), float(series.x[0])])
+    return SeriesMaps(maps, np.array(pixel), corner)
 
 
 def _check_focus(series: xr.DataArray, card: ModelCard) -> None:

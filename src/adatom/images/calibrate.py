@@ -11,6 +11,7 @@ from adatom.core.config import Config
 from adatom.core.errors import CalibrationError
 from adatom.core.materials import MATERIALS, Material, get_material
 from adatom.images.lattice import Lattice, find_lattice
+from adatom.images.series import pick_image
 from adatom.images.units import pixel_size
 
 LARGEST_FIELD = 4096  # pixels along an axis whose lattice is looked for
@@ -77,12 +78,14 @@ def calibrate_image(
 
     A pixel size that the file holds is kept, unless a material is named whose lattice disagrees
     by more than `largest_misfit` on either axis; one that the user gave is always kept. Without
-    a pixel size the lattice of the named material gives it. Of a movie the first frame is used.
+    a pixel size the lattice of the named material gives it. Of a movie the first frame is used,
+    of a focal series the middle image.
 
     Parameters
     ----------
     image : DataArray
-        Image (y, x) or movie (frame, y, x), with or without coordinates in Å.
+        Image (y, x), movie (frame, y, x) or focal series (focus, y, x), with or without
+        coordinates in Å.
     material : Material or str, optional
         Material that the image shows.
     config : CalibrateConfig
@@ -159,7 +162,7 @@ def _sizes_with_errors(
 
 
 def _find_in(image: xr.DataArray) -> Lattice:
-    frame = image.isel(frame=0) if "frame" in image.dims else image
+    frame = pick_image(image)
     # The middle of a large image says as much, and the transform of all of it would not fit.
     middle = {
         name: slice(max(n - LARGEST_FIELD, 0) // 2, (n + LARGEST_FIELD) // 2)

@@ -35,7 +35,7 @@ class Item:
     attrs : dict
         What the file says besides: `modality`, `energy_eV`, `units`.
     coords : dict
-        Coordinates along `frame`, `y` or `x` that the file holds itself.
+        Coordinates along `frame`, `focus`, `y` or `x` that the file holds itself.
     is_color : bool
         Whether the last axis holds colors.
     """
@@ -70,7 +70,7 @@ def open_array(path: Path, *, is_archive: bool) -> list[Item]:
     else:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    frame = arrays.get("frame")
+    frame, focus = arrays.get("frame"), arrays.get("focus")
     if len(arrays) > 1:
         arrays = {name: a for name, a in arrays.items() if a.ndim in (2, 3)}
     side = path.with_suffix(".json")
@@ -85,6 +85,8 @@ def open_array(path: Path, *, is_archive: bool) -> list[Item]:
         coords = {}
         if frame is not None and frame.dtype.kind in "iu" and frame.shape == values.shape[:1]:
             coords = {"frame": frame} if len(np.unique(frame)) == len(frame) else {}
+        if focus is not None and focus.dtype.kind in "iuf" and focus.shape == values.shape[:1]:
+            coords = {"focus": focus}
         items.append(Item(name, values, size, dict(attrs), coords, _is_colored(values)))
     return items
 
@@ -261,7 +263,10 @@ def _tag_size(file: tifffile.TiffFile, series: Any) -> tuple[float, float] | Non
 def _in_house_units(coordinate: xr.DataArray) -> np.ndarray:
     """Values of a coordinate, lengths in Å."""
     values = coordinate.to_numpy()
-    if coordinate.name not in ("y", "x"):
+    is_length = coordinate.name in ("y", "x") or (
+        coordinate.name == "focus" and "units" in coordinate.attrs
+    )
+    if not is_length:
         return values
     unit = str(coordinate.attrs.get("units", ""))
     factor = to_angstrom(1.0, unit)
@@ -289,7 +294,7 @@ def open_zarr(path: Path) -> list[Item]:
     items = []
     with xr.open_zarr(path, consolidated=False, chunks=None) as found:
         for name, image in found.data_vars.items():
-            if image.dims in (("y", "x"), ("frame", "y", "x")):
+            if image.dims in (("y", "x"), ("frame", "y", "x"), ("focus", "y", "x")):
                 coords = {
                     str(key): _in_house_units(at)
                     for key, at in image.coords.items()

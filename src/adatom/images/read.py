@@ -75,7 +75,8 @@ def read_image(
     Returns
     -------
     DataArray
-        Dims (y, x) or (frame, y, x); coordinates y, x in Å where the pixel size is known; attrs
+        Dims (y, x), (frame, y, x), or (focus, y, x) where the file holds defoci (.npz with an
+        array `focus`, .zarr); coordinates y, x, focus in Å where they are known; attrs
         `source`, `pixel_size_source` ("header" or "option"), and `modality`, `energy_eV`,
         `units` where the file says so. Integers become float32; movies above 256 MiB stay lazy.
 
@@ -138,8 +139,8 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `source`, and `items`: a list with `name`, `shape`, `dtype`, `pixel_size` (Å along y and
-        x, or None), `energy_eV`, `modality` and `frame_time` (s) (None where the file does not
-        say).
+        x, or None), `energy_eV`, `modality`, `frame_time` (s) and `focus` (Å) (None where the
+        file does not say).
 
     Raises
     ------
@@ -152,7 +153,9 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         size = item.pixel_size
         if size is None and {"y", "x"} <= item.coords.keys():
             places = {name: item.coords[name] for name in ("y", "x")}
-            size = get_pixel_size(xr.DataArray(item.values, dims=_dims(item), coords=places))
+            size = get_pixel_size(
+                xr.DataArray(item.values, dims=_dims(item, item.values.ndim), coords=places)
+            )
         items.append(
             {
                 "name": item.name,
@@ -162,6 +165,7 @@ def describe_file(path: str | Path) -> dict[str, Any]:
                 "energy_eV": item.attrs.get("energy_eV"),
                 "modality": item.attrs.get("modality"),
                 "frame_time": _find_frame_time(item),
+                "focus": _find_focus(item),
             }
         )
     return {"source": str(path), "items": items}
@@ -171,6 +175,12 @@ def _find_frame_time(item: Item) -> float | None:
     """Seconds from frame to frame."""
     times = item.coords.get("time", ())
     return float(np.median(np.diff(times))) if len(times) > 1 else None
+
+
+def _find_focus(item: Item) -> list[float] | None:
+    """Defocus of each image of a focal series, Å."""
+    is_series = "focus" in item.coords and item.values.ndim == 3
+    return [float(focus) for focus in item.coords["focus"]] if is_series else None
 
 
 def _open_file(path: Path) -> list[Item]:
@@ -213,8 +223,9 @@ def _find_kind(path: Path, suffix: str) -> str:
     return kind
 
 
-def _dims(item: Item) -> tuple[str, ...]:
-    return ("y", "x") if item.values.ndim == 2 else ("frame", "y", "x")
+def _dims(item: Item, n_axes: int) -> tuple[str, ...]:
+    """Names of the axes: the first of three is the focus where the file holds defoci."""
+    return ("focus" if "focus" in item.coords else "frame", "y", "x")[-n_axes:]
 
 
 def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
@@ -236,10 +247,8 @@ def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise FileError(f"{path}: its values cannot be read ({reason})") from error
         values = _check_values(path, loaded)
-    dims = ("y", "x") if values.ndim == 2 else ("frame", "y", "x")
-    coords: dict[str, Any] = {}
-    if values.ndim == 3:
-        coords["frame"] = item.coords.get("frame", np.arange(values.shape[0]))
+    dims = _dims(item, values.ndim)
+    coords = _name_stack(item, dims[0], values.shape[0])
     sizes = (option, option) if option is not None else item.pixel_size
     if sizes is not None:
         attrs["pixel_size_source"] = "header" if option is None else "option"
@@ -250,9 +259,19 @@ def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
             coords[name] = (name, item.coords[name], {"units": "angstrom"})
         if "y" in coords:
             attrs["pixel_size_source"] = "header"
-    if "time" in item.coords and values.ndim == 3:
-        coords["time"] = ("frame", item.coords["time"], {"units": "s"})
     return xr.DataArray(values, dims=dims, coords=coords, attrs=attrs, name=item.name)
+
+
+def _name_stack(item: Item, dim: str, n_images: int) -> dict[str, Any]:
+    """Coordinates along the first axis of a movie or a focal series."""
+    if dim == "focus":
+        return {"focus": ("focus", item.coords["focus"], {"units": "angstrom"})}
+    if dim != "frame":
+        return {}
+    coords: dict[str, Any] = {"frame": item.coords.get("frame", np.arange(n_images))}
+    if "time" in item.coords:
+        coords["time"] = ("frame", item.coords["time"], {"units": "s"})
+    return coords
 
 
 def _check_values(path: Path, values: np.ndarray) -> np.ndarray:

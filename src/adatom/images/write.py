@@ -16,7 +16,7 @@ LARGEST_CHUNK = 2048  # pixels along an axis of a still: a part of it can be rea
 
 
 def write_image(image: xr.DataArray, path: str | Path) -> None:
-    """Write an image or a movie so that `read_image` gives it back.
+    """Write an image, a movie or a focal series so that `read_image` gives it back.
 
     The file is written beside its place and then renamed, so that a stopped run leaves no half
     file; one that is there is replaced.
@@ -24,7 +24,8 @@ def write_image(image: xr.DataArray, path: str | Path) -> None:
     Parameters
     ----------
     image : DataArray
-        Dims (y, x) or (frame, y, x), with coordinates y, x in Å where the pixel size is known.
+        Dims (y, x), (frame, y, x) or (focus, y, x), with coordinates y, x in Å where the pixel
+        size is known.
     path : str or Path
         Ends in .zarr (keeps all coordinates and attributes), or in .tif, .tiff, .ome.tif
         (OME-TIFF that keeps the pixel size).
@@ -34,11 +35,14 @@ def write_image(image: xr.DataArray, path: str | Path) -> None:
     FileError
         If the ending is another, or the place cannot be written.
     ImageError
-        If the dims are others.
+        If the dims are others, or a focal series is not written as .zarr.
     """
     path = Path(path)
-    if image.dims not in (("y", "x"), ("frame", "y", "x")):
-        raise ImageError(f"image: dims must be (y, x) or (frame, y, x) (got {image.dims})")
+    if image.dims not in (("y", "x"), ("frame", "y", "x"), ("focus", "y", "x")):
+        rule = "dims must be (y, x), (frame, y, x) or (focus, y, x)"
+        raise ImageError(f"image: {rule} (got {image.dims})")
+    if "focus" in image.dims and path.suffix.lower() != ".zarr":
+        raise ImageError(f"{path}: must end in .zarr, as only that keeps the focus of a series")
     writers = {".zarr": _write_zarr, ".tif": _write_tiff, ".tiff": _write_tiff}
     if path.suffix.lower() not in writers:
         raise FileError(f"{path}: must end in {', '.join(writers)} (got {path.suffix!r})")

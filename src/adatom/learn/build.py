@@ -1,6 +1,7 @@
 """The whole way from a recipe to a calibrated model on disk."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from adatom.learn.evaluate import (
     score_candidates,
 )
 from adatom.learn.fit import train_model
-from adatom.learn.focal import score_series, summarize_scores
+from adatom.learn.focal import calibrate_series, score_series, summarize_scores
 from adatom.learn.samples import CALIBRATION
 from adatom.networks.model import Model, save_model
 from adatom.simulate.recipe import HrtemRecipe, Recipe
@@ -44,8 +45,8 @@ def build_model(
     resume : bool
         Continue the training that the folder holds.
     n_calibration : int
-        Held-out images for the calibration (of HAADF images), and as many others for the figures
-        on the card.
+        Held-out images, or series, for the calibration, and as many others for the figures on the
+        card.
     report : callable, optional
         Called with (done, in all, text).
 
@@ -55,15 +56,11 @@ def build_model(
         The model's card.
     """
     model = train_model(recipe, folder, start=start, resume=resume, report=report)
-    if isinstance(recipe, HrtemRecipe):
-        figures = evaluate_model(model, recipe, n_calibration, report=report)
-        card = model.card.model_copy(update={"scores": model.card.scores | figures})
-        return save_model(Model(model.network, card), folder)
     return save_model(calibrate_model(model, recipe, n_calibration, report=report), folder)
 
 
 def calibrate_model(
-    model: Model, recipe: Recipe, n_images: int, *, report: Report | None = None
+    model: Model, recipe: Recipe | HrtemRecipe, n_images: int, *, report: Report | None = None
 ) -> Model:
     """Calibrate a trained model and fill in the figures of its card.
 
@@ -71,7 +68,7 @@ def calibrate_model(
     ----------
     model : Model
         Trained network.
-    recipe : Recipe
+    recipe : Recipe or HrtemRecipe
         What it was trained on.
     n_images : int
         Held-out images for each of calibration and figures.
@@ -84,10 +81,16 @@ def calibrate_model(
         The same network with a finished card.
     """
     network = model.network
-    candidates = collect_candidates(model, recipe, n_images, report=report)
-    calibration = fit_calibration(candidates)
-    signal = measure_signal_range(candidates, calibration)
-    card = model.card.model_copy(update={"calibration": calibration, "signal_range": signal})
+    if isinstance(recipe, HrtemRecipe):
+        known: dict[str, Any] = {
+            "calibration": calibrate_series(model, recipe, n_images, report=report)
+        }
+    else:
+        candidates = collect_candidates(model, recipe, n_images, report=report)
+        calibration = fit_calibration(candidates)
+        signal = measure_signal_range(candidates, calibration)
+        known = {"calibration": calibration, "signal_range": signal}
+    card = model.card.model_copy(update=known)
     figures = evaluate_model(Model(network, card), recipe, n_images, report=report)
     return Model(network, card.model_copy(update={"scores": card.scores | figures}))
 

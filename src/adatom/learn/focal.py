@@ -2,18 +2,121 @@
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from scipy.optimize import minimize
 
 from adatom.core.progress import Report
 from adatom.core.random import limits_of, make_child_rng
-from adatom.detect.focal import PeakConfig, find_columns
+from adatom.detect.focal import draw_maps, pick_columns
+from adatom.detect.scores import measure_evidence
+from adatom.detect.series import pick_atoms, propose_map_columns, weigh_raw
+from adatom.learn.evaluate import Candidates, fit_calibration
+from adatom.learn.samples import CALIBRATION
 from adatom.metrics.detection import match_points
-from adatom.networks.model import Model
+from adatom.networks.model import Calibration, Model
 from adatom.simulate.recipe import HrtemRecipe
 from adatom.simulate.wave_set import simulate_series
 
 BORDER = 10  # pixels that are left out
 TOLERANCE = 0.5  # Å
-DEFAULT = PeakConfig()
+LEAST_SCORE = 0.5  # of any column
+
+
+def draw_held_out(recipe: HrtemRecipe, split: int, index: int) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Focal series number `index` of a split, at the size of the recipe's data set.
+
+    Parameters
+    ----------
+    recipe : HrtemRecipe
+        What to simulate.
+    split : int
+        Which images: see `learn.samples`.
+    index : int
+        Number of the series.
+
+    Returns
+    -------
+    series : DataArray
+        Dims (focus, y, x), electrons per pixel.
+    truth : DataFrame
+        x, y (Å, by the coordinates of the series), label, n_atoms.
+    """
+    low, high = limits_of(recipe.detector.pixel_size)
+    n_pixels = round(2 * recipe.dataset.size / (low + high))
+    return simulate_series(recipe, n_pixels, make_child_rng(recipe.training.seed, split, index))
+
+
+def calibrate_series(
+    model: Model, recipe: HrtemRecipe, n_series: int, *, report: Report | None = None
+) -> Calibration:
+    """Find what raw scores of a model mean, and how far its positions are off.
+
+    Parameters
+    ----------
+    model : Model
+        Trained on focal series.
+    recipe : HrtemRecipe
+        What it was trained on.
+    n_series : int
+        Held-out series.
+    report : callable, optional
+        Called with (done, in all, text).
+
+    Returns
+    -------
+    Calibration
+        For `find_series_atoms`.
+    """
+    labels = np.array(model.card.labels)
+    parts, counts, away = [], [], []
+    for index in range(n_series):
+        series, truth = draw_held_out(recipe, CALIBRATION, index)
+        maps = draw_maps(series, model)
+        peaks = propose_map_columns(maps, model.card)
+        places = maps.corner + peaks.positions * maps.pixel_size
+        truth = truth[truth["label"].isin(labels)]
+        matches = match_points(places, truth[["y", "x"]].to_numpy(), TOLERANCE)
+        is_label = truth["label"].to_numpy()[:, None] == labels
+        right = np.full(len(places), -1)
+        right[matches.found] = is_label[matches.true].argmax(axis=1)
+        nothing = np.full(len(places), np.nan)
+        evidence = measure_evidence(peaks.shares, places, nothing, nothing, ())
+        parts.append((peaks.column, evidence, nothing, right, np.full(len(places), index)))
+        counts.append(is_label.sum(axis=0))
+        offset = places[matches.found] - truth[["y", "x"]].to_numpy()[matches.true]
+        away.append(np.column_stack([weigh_raw(peaks.column[matches.found]), offset]))
+        if report:
+            report(index + 1, n_series, "held-out series")
+    column, evidence, signal, right, number = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
+    found = Candidates(column, evidence, signal, right, number, np.array(counts))
+    calibration = fit_calibration(found)
+    return calibration.model_copy(update={"position": fit_position(np.concatenate(away))})
+
+
+def fit_position(away: np.ndarray) -> tuple[float, float]:
+    """Find how the errors of positions follow from raw scores, by maximum likelihood.
+
+    Parameters
+    ----------
+    away : (N, 3) array
+        Of each column: logit of the raw score, error along y and x, Å.
+
+    Returns
+    -------
+    tuple of float
+        Offset and slope of the logarithm of the error along an axis.
+    """
+    raw, squares = away[:, 0], (away[:, 1:] ** 2).mean(axis=1)
+
+    def loss(parameters: np.ndarray) -> float:
+        log_error = parameters[0] + parameters[1] * raw
+        return float(np.mean(log_error + 0.5 * squares * np.exp(-2 * log_error)))
+
+    start = [0.5 * np.log(squares.mean()), 0.0]
+    offset, slope = minimize(loss, start, method="Nelder-Mead").x
+    return float(offset), float(slope)
 
 
 def score_series(
@@ -22,7 +125,6 @@ def score_series(
     n_series: int,
     *,
     split: int,
-    config: PeakConfig = DEFAULT,
     report: Report | None = None,
 ) -> pd.DataFrame:
     """Score a model on simulated focal series, one by one.
@@ -37,8 +139,6 @@ def score_series(
         How many.
     split : int
         Which images: see `learn.samples`.
-    config : PeakConfig
-        What counts as a column.
     report : callable, optional
         Called with (done, in all, text).
 
@@ -47,24 +147,28 @@ def score_series(
     DataFrame
         One row per series: dose (e/Å² per image), f1 (a column counts if place and label are
         right), sites_f1 (the place alone), rms (Å, per axis, of the right places), and of each
-        label n_true_LABEL, n_found_LABEL, n_right_LABEL.
+        label n_true_LABEL, n_found_LABEL, n_right_LABEL, by the published rule (peaks above 0.6);
+        of a calibrated model the same of its atoms table, with the prefix `atoms_`.
 
     Notes
     -----
     Matched one to one within 0.5 Å; 10 pixels at the border do not count.
     """
-    low, high = limits_of(recipe.detector.pixel_size)
-    n_pixels = round(2 * recipe.dataset.size / (low + high))
-    rows = []
+    card, rows = model.card, []
     for index in range(n_series):
-        rng = make_child_rng(recipe.training.seed, split, index)
-        series, truth = simulate_series(recipe, n_pixels, rng)
-        found = find_columns(series, model, config=config)
+        series, truth = draw_held_out(recipe, split, index)
+        maps = draw_maps(series, model)
         pixel_size = float(series.y[1] - series.y[0])
         corner = np.array([float(series.y[0]), float(series.x[0])])
-        limits = corner + BORDER * pixel_size, corner + (n_pixels - 1 - BORDER) * pixel_size
-        row = count_columns(found, truth, model.card.labels, limits)
-        rows.append({"dose": series.attrs["dose"], **row})
+        end = corner + (np.array(series.shape[1:]) - 1 - BORDER) * pixel_size
+        limits = corner + BORDER * pixel_size, end
+        row = {"dose": series.attrs["dose"]}
+        row |= count_columns(pick_columns(maps, card), truth, card.labels, limits)
+        if card.calibration.weights:
+            atoms = pick_atoms(maps, card, threshold=LEAST_SCORE)
+            counted = count_columns(atoms, truth, card.labels, limits)
+            row |= {f"atoms_{name}": value for name, value in counted.items()}
+        rows.append(row)
         if report:
             report(index + 1, n_series, "series scored")
     return pd.DataFrame(rows)
@@ -131,16 +235,21 @@ def summarize_scores(rows: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, f
     -------
     dict
         f1 and sites_f1 (means over the series), f1_5th (their 5th percentile), rms (Å), and
-        LABEL_f1 (of all columns together).
+        LABEL_f1 (of all columns together), by the published rule; with the prefix `atoms_` those
+        of the atoms tables, where the rows hold them.
     """
-    figures = {
-        "f1": float(rows["f1"].mean()),
-        "f1_5th": float(rows["f1"].quantile(0.05)),
-        "sites_f1": float(rows["sites_f1"].mean()),
-        "rms": float(np.sqrt((rows["rms"] ** 2).mean())),
-    }
-    for label in labels:
-        counted = rows[f"n_true_{label}"].sum() + rows[f"n_found_{label}"].sum()
-        right = rows[f"n_right_{label}"].sum()
-        figures[f"{label}_f1"] = float(2 * right / counted) if counted else 1.0
+    figures: dict[str, float] = {}
+    for rule in ("", "atoms_") if "atoms_f1" in rows else ("",):
+        figures |= {
+            f"{rule}f1": float(rows[f"{rule}f1"].mean()),
+            f"{rule}f1_5th": float(rows[f"{rule}f1"].quantile(0.05)),
+            f"{rule}sites_f1": float(rows[f"{rule}sites_f1"].mean()),
+            f"{rule}rms": float(np.sqrt((rows[f"{rule}rms"] ** 2).mean())),
+        }
+        for label in labels:
+            n_true, n_found, n_right = (
+                rows[f"{rule}n_{kind}_{label}"].sum() for kind in ("true", "found", "right")
+            )
+            counted = n_true + n_found
+            figures[f"{rule}{label}_f1"] = float(2 * n_right / counted) if counted else 1.0
     return figures

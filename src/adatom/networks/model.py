@@ -30,6 +30,11 @@ class Calibration(Config):
     )
     offsets: tuple[float, ...] = Field((), description="Added to the weighted evidence.")
     prior: tuple[float, ...] = Field((), description="Shares of the labels in training.")
+    position: tuple[float, float] | None = Field(
+        None,
+        description="Of focal series: logarithm of the error of a position along an axis, Å, from "
+        "the raw logit of its column: offset and slope.",
+    )
 
 
 class ModelCard(Config):
@@ -231,33 +236,39 @@ def list_models() -> list[ModelCard]:
     return [_read_card(path) for path in sorted(_shipped_folder().glob("*.json"))]
 
 
-def choose_model(material: str | None) -> str:
+def choose_model(material: str | None, *, is_series: bool = False) -> str:
     """Name of the shipped model that knows a material best.
 
     Parameters
     ----------
     material : str or None
         Formula, or None where nothing is known of the image.
+    is_series : bool
+        Whether it is a focal series.
 
     Returns
     -------
     str
-        The model that was trained on this material; else the one that takes any lattice.
+        The model that was trained on this material; else, for single images, the one that takes
+        any lattice.
 
     Raises
     ------
     ModelError
-        If no shipped model takes any lattice.
+        If no shipped model takes it.
 
     Examples
     --------
     >>> choose_model("MoS2")
     'haadf-mx2'
     """
-    cards = list_models()
+    cards = [card for card in list_models() if bool(card.focal_series) == is_series]
     for card in cards:
         if material is not None and material in card.materials:
             return card.name
+    if is_series:
+        known = ", ".join(card.name for card in cards) or "none"
+        raise ModelError(f"model: name one of those that take focal series with --model ({known})")
     for card in cards:
         if not card.materials:
             return card.name

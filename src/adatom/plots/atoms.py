@@ -1,6 +1,6 @@
 """An image with its atoms, in gray and color."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,7 @@ from adatom.plots.style import (
 )
 
 RADIUS = 0.55  # Å: a third of the distance of neighboring columns in MX2
-RARE = ("X1", "dopant", "Si")
-MOST_CIRCLES = 50_000
+RARE = ("X1", "S1", "dopant", "Si")
 
 
 def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
@@ -53,29 +52,13 @@ def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def choose_circled(atoms: pd.DataFrame, label: str) -> pd.DataFrame:
-    """Atoms of a label that get a circle: all, unless the image holds too many to be seen.
-
-    Parameters
-    ----------
-    atoms : DataFrame
-        Atoms table of one frame.
-    label : str
-        The label.
-
-    Returns
-    -------
-    DataFrame
-        Rows of this label. Of more than 50,000 atoms only rare labels are circled, and of those
-        not more either.
-    """
-    mine = atoms[atoms["label"] == label]
-    if len(atoms) <= MOST_CIRCLES:
-        return mine
-    return mine.iloc[: MOST_CIRCLES if label in RARE else 0]
-
-
-def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def draw_atoms(
+    image: xr.DataArray,
+    atoms: pd.DataFrame,
+    *,
+    counts: Mapping[str, int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw an image with a circle around every atom, colored by label.
 
     Labels that matter because they are rare (X1, dopant, Si) get a larger and thicker circle, so
@@ -86,7 +69,9 @@ def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = No
     image : DataArray
         One frame, dims y, x with coordinates in Å.
     atoms : DataFrame
-        Atoms table of this frame.
+        Atoms table of this frame, or those of its atoms that get a circle.
+    counts : mapping, optional
+        How many atoms each label has, if the table does not hold all.
     ax : Axes, optional
         Where to draw; a new figure if left out.
 
@@ -96,12 +81,13 @@ def draw_atoms(image: xr.DataArray, atoms: pd.DataFrame, *, ax: Axes | None = No
         In Å, y pointing down; the legend stands to the right.
     """
     ax = draw_image(image, ax=ax)
-    counts = atoms["label"].value_counts()
-    colors = label_colors(order_labels(counts[counts > 0].index))
+    if counts is None:
+        counts = dict(atoms["label"].value_counts())
+    colors = label_colors(order_labels(label for label, n in counts.items() if n))
     handles = []
     for label, color in colors.items():
         rare = label in RARE
-        places = choose_circled(atoms, label)[["x", "y"]].to_numpy()
+        places = atoms.loc[atoms["label"] == label, ["x", "y"]].to_numpy()
         size = np.full(len(places), 2 * RADIUS * (1.35 if rare else 1.0))
         circles = EllipseCollection(
             size,

@@ -1,16 +1,18 @@
 """The figures of a run folder."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from adatom.core.materials import Material
 from adatom.core.memory import release_memory
-from adatom.core.table_files import read_columns
-from adatom.plots.atoms import draw_atoms
+from adatom.core.table_files import TableParts, read_columns
+from adatom.plots.atoms import RARE, draw_atoms
 from adatom.plots.calibration import draw_calibration
 from adatom.plots.histograms import (
     draw_counts,
@@ -20,6 +22,44 @@ from adatom.plots.histograms import (
     draw_scores,
 )
 from adatom.plots.style import write_figure, write_image_png
+
+MOST_CIRCLES = 50_000
+
+
+def read_circled(table: Path, frame: int) -> tuple[pd.DataFrame, Counter[str]]:
+    """Read the atoms of a frame that get a circle: all, unless there are too many to be seen.
+
+    Parameters
+    ----------
+    table : Path
+        The atoms table (Parquet); only a part of it is held.
+    frame : int
+        Number of the frame.
+
+    Returns
+    -------
+    circled : DataFrame
+        atom, x, y (Å), label, score. Of more than 50,000 atoms only rare labels are circled, and
+        of each not more either.
+    counts : Counter
+        Atoms of each label.
+    """
+    columns = ("frame", "atom", "x", "y", "label", "score")
+    kept: list[pd.DataFrame] = []
+    counts: Counter[str] = Counter()
+    for part in TableParts(table, columns):
+        mine = part[part["frame"] == frame].drop(columns="frame")
+        counts.update(map(str, mine["label"]))
+        kept.append(mine)
+        if counts.total() > MOST_CIRCLES:
+            every = pd.concat(kept)
+            kept = [every[every["label"].isin(RARE)].groupby("label").head(MOST_CIRCLES)]
+    return pd.concat(kept, ignore_index=True), counts
+
+
+def _draw_circled(image: xr.DataArray, table: Path, frame: int) -> Any:
+    circled, counts = read_circled(table, frame)
+    return draw_atoms(image, circled, counts=counts)
 
 
 def write_figures(
@@ -50,14 +90,15 @@ def write_figures(
     units = str(image.attrs.get("units", ""))
     expected = material.neighbor_distance if material else None
     drawings: dict[str, Callable[[], Any]] = {
-        "atoms": lambda: draw_atoms(image, read_columns(table, ("x", "y", "label"), frame=number)),
+        "atoms": lambda: _draw_circled(image, table, number),
         "scores": lambda: draw_scores(read_columns(table, ("label", "score"))),
-        "intensities": lambda: draw_intensities(
-            read_columns(table, ("label", "intensity")), units=units
-        ),
         "errors": lambda: draw_errors(read_columns(table, ("x_err", "y_err"))),
         "neighbors": lambda: draw_neighbor_distances(distances, expected=expected),
     }
+    if np.isfinite(read_columns(table, ("intensity",))["intensity"]).any():
+        drawings["intensities"] = lambda: draw_intensities(
+            read_columns(table, ("label", "intensity")), units=units
+        )
     if read_columns(table, ("frame",))["frame"].nunique() > 1:
         drawings["counts"] = lambda: draw_counts(read_columns(table, ("frame", "label")))
     for name, draw in drawings.items():

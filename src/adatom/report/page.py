@@ -9,9 +9,9 @@ import pandas as pd
 
 from adatom.core.errors import FileError
 from adatom.core.runs import read_record
-from adatom.core.table_files import read_columns
-from adatom.plots.atoms import MOST_CIRCLES, RARE, choose_circled
+from adatom.plots.atoms import RARE
 from adatom.plots.style import format_length, label_colors, round_length
+from adatom.report.figures import read_circled
 
 TEMPLATES = Path(__file__).parent
 MIME_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -45,9 +45,9 @@ def write_report(folder: str | Path) -> Path:
     folder = Path(folder)
     record = read_record(folder)
     try:
-        columns = ("x", "y", "label", "atom", "score")
-        shown = read_columns(folder / "atoms.parquet", columns, frame=record["image"]["frame"])
-        page = _render(record, shown, _embed_figures(folder / "figures"))
+        circled, counts = read_circled(folder / "atoms.parquet", record["image"]["frame"])
+        is_crowded = counts.total() > len(circled)
+        page = _render(record, circled, is_crowded, _embed_figures(folder / "figures"))
     except OSError as error:
         raise FileError(f"{folder}: cannot be read ({error})") from error
     path = folder / "report.html"
@@ -64,7 +64,9 @@ def _embed_figures(folder: Path) -> dict[str, str]:
     }
 
 
-def _render(record: dict[str, Any], atoms: pd.DataFrame, figures: dict[str, str]) -> str:
+def _render(
+    record: dict[str, Any], circled: pd.DataFrame, is_crowded: bool, figures: dict[str, str]
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -81,12 +83,12 @@ def _render(record: dict[str, Any], atoms: pd.DataFrame, figures: dict[str, str]
         record=record,
         figures=figures,
         plots=[(figures[name], caption) for name, caption in PLOTS if name in figures],
-        overlay=_make_overlay(record, atoms),
+        overlay=_make_overlay(record, circled) | {"is_crowded": is_crowded},
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
     )
 
 
-def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]:
+def _make_overlay(record: dict[str, Any], circled: pd.DataFrame) -> dict[str, Any]:
     """Circles over the image, in Å from its upper left corner."""
     view = record["image"]["view"]
     left, top = view["left"], view["top"]
@@ -94,7 +96,7 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
     colors = label_colors(labels)
     layers = []
     for label in labels:
-        rows = choose_circled(atoms, label)
+        rows = circled[circled["label"] == label]
         circles = [
             {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
             for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
@@ -109,9 +111,8 @@ def _make_overlay(record: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]
                 "stroke": 0.22 if is_rare else 0.12,
             }
         )
-    is_crowded = len(atoms) > MOST_CIRCLES
     bar = round_length(view["width"] / 5)
-    return {**view, "layers": layers, "bar": bar, "is_crowded": is_crowded}
+    return {**view, "layers": layers, "bar": bar}
 
 
 def _format_number(value: float | None, digits: int = 3) -> str:

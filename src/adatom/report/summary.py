@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from adatom.core.tables import check_atoms
 
 # Labels that are two states of the same site: their fraction is one of these sites.
-SITES = {"X2": ("X2", "X1"), "X1": ("X2", "X1")}
+SITES = {name: pair for pair in (("X2", "X1"), ("S2", "S1")) for name in pair}
 # Between the first and the second shell of a honeycomb (1 and √3 neighbor distances).
 SHELL = 1.37
 

@@ -13,15 +13,15 @@ from ase.data import atomic_numbers
 
 from adatom.core.materials import Material
 
-HEIGHTS = {"X2": (0.5, -0.5), "X1": (0.5,)}  # in thicknesses of the sheet; other labels lie at 0
+HEIGHTS = {"X2": (0.5, -0.5), "X1": (0.5,)}  # in thicknesses of the sheet; others lie at 0
 
 
 def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Material) -> None:
     """Write an extended XYZ file, one structure per frame, of columns whose elements are known.
 
-    An X2 column becomes two atoms half a thickness above and below the sheet, an X1 column one
-    above it: the image does not tell which side. A label that is an element stands for itself, any
-    other without an element is ASE's `X`. Nothing is written for an empty table.
+    An X2 column (or S2 of MoS2) becomes two atoms half a thickness above and below the sheet, an X1
+    column one above it: the image does not tell which side. A label that is an element stands for
+    itself, any other without an element is ASE's `X`. Nothing is written for an empty table.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Materia
     counts: Counter[Hashable] = Counter()
     for part in parts:
         for number, frame in part.groupby("frame"):
-            counts[number] += sum(len(_heights(label)) for label in frame["label"])
+            counts[number] += sum(len(_heights(label, material)) for label in frame["label"])
     if not counts:
         return
     begun: set[Hashable] = set()
@@ -52,17 +52,24 @@ def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Materia
                 file.write(atoms)
 
 
-def _heights(label: str) -> tuple[float, ...]:
-    return HEIGHTS.get(label, (0.0,))
+def _heights(label: str, material: Material) -> tuple[float, ...]:
+    return HEIGHTS.get(_find_role(label, material), (0.0,))
+
+
+def _find_role(label: str, material: Material) -> str:
+    """Role behind a label that names its atoms: X2 for S2 of MoS2; roles stay."""
+    named = {material.name_column(role): role for role, _ in material.elements}
+    return named.get(label, label)
 
 
 def _make_structure(columns: pd.DataFrame, material: Material) -> ase.Atoms:
     elements = dict(material.elements)
-    heights = [_heights(label) for label in columns["label"]]
+    heights = [_heights(label, material) for label in columns["label"]]
     rows = columns.loc[np.repeat(columns.index, [len(column) for column in heights])]
     z = material.thickness * np.array([height for column in heights for height in column])
     symbols = [
-        elements.get(label, label if label in atomic_numbers else "X") for label in rows["label"]
+        elements.get(_find_role(label, material), label if label in atomic_numbers else "X")
+        for label in rows["label"]
     ]
     structure = ase.Atoms(symbols, positions=np.column_stack([rows["x"], rows["y"], z]), pbc=False)
     structure.info = {"frame": int(columns["frame"].iloc[0]), "material": material.name}

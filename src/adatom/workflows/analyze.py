@@ -1,9 +1,8 @@
-"""From a microscope file to its atoms, in a run folder."""
+"""From microscope files to their atoms, in a run folder."""
 
 import logging
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from adatom.core.config import Config
-from adatom.core.errors import FileError
 from adatom.core.journal import Journal
 from adatom.core.materials import Material, get_material
 from adatom.core.memory import release_memory
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
-    SUFFIX,
     RunRecord,
     find_checksum,
     library_versions,
@@ -30,6 +27,7 @@ from adatom.core.runs import (
     write_record,
 )
 from adatom.core.tables import ATOM_COLUMNS, UNITS
+from adatom.workflows.choose import choose_folders, choose_model_for
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
 
 if TYPE_CHECKING:
@@ -59,6 +57,11 @@ class AnalyzeConfig(Config):
         None, gt=0, description="Å per pixel; replaces the file's and the lattice's."
     )
     item: str | None = Field(None, description="Which image of a file that holds several.")
+    focus: tuple[float, ...] | None = Field(
+        None,
+        description="Defoci of a focal series, Å (+ is underfocus), in the order of its files or "
+        "of its stack.",
+    )
     use_lattice: bool = Field(
         True,
         description="Let the neighbors help to place a column at low dose. Off, positions have "
@@ -99,21 +102,21 @@ class RunResult:
 
 
 def analyze_image(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     *,
     config: AnalyzeConfig = DEFAULT,
     report: Report = ignore_progress,
 ) -> RunResult:
-    """Find the atoms of an image or a movie, and leave a run folder with a report.
+    """Find the atoms of an image, a movie or a focal series, and leave a run folder with a report.
 
     If it is interrupted or killed, the frames (or parts of a large image) that are done stay in a
     hidden folder beside the run folder, and the same call goes on from there.
 
     Parameters
     ----------
-    path : str or Path
-        Microscope file.
+    path : str, Path or sequence of them
+        Microscope file, or the files of one focal series.
     out : str or Path, optional
         The run folder itself if its name ends in `.adatom`, else the folder that it is put into;
         the current one if left out.
@@ -134,13 +137,13 @@ def analyze_image(
         is at work on it; nothing is left behind then.
     """
     from adatom.images.calibrate import calibrate_image
-    from adatom.images.read import read_image
     from adatom.networks.model import load_model
     from adatom.report.page import write_report
 
-    path, started = Path(path), datetime.now().astimezone().isoformat(timespec="seconds")
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
     material = get_material(config.material) if config.material else None
-    place = choose_folders([path], out, config.item)[0]
+    place = choose_folders(paths[:1], out, config.item)[0]
     step, timings = _make_clock(report)
     with (
         ExitStack() as afterwards,  # left when the run folder is in its place
@@ -149,15 +152,15 @@ def analyze_image(
     ):
         warnings.simplefilter("always")
         with step("read"):
-            image = read_image(path, config.item, pixel_size=config.pixel_size)
+            image = _read_input(paths, config)
         with step("calibrate"):
             calibration = calibrate_image(image, material=material)
             logger.info(calibration.message)
         with step("load model"):
-            name, choice = _choose_model(config, material, calibration)
+            name, choice = choose_model_for(config.model, material, calibration)
             logger.info("%s: %s", name, choice)
             model = load_model(name)
-        source = _describe_input(path, config.item)
+        source = _describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
         key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
         key |= {"image": list(image.shape), "pixel_size": calibration.pixel_size}
@@ -171,7 +174,9 @@ def analyze_image(
         release_memory()
         with step("write"):
             summary, view = _write_results(calibration, card, material, folder)
-        notes = collect_notes(path, image, calibration, caught) + doubt_result(summary, calibration)
+        notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
+            summary, calibration
+        )
         notes += doubt_kind(calibration, card, folder / TABLE)
         record = RunRecord(
             task="analyze",
@@ -192,48 +197,16 @@ def analyze_image(
     return RunResult(place, calibration, summary, notes)
 
 
-def choose_folders(
-    paths: Sequence[Path], out: str | Path | None, item: str | None = None
-) -> list[Path]:
-    """Name the run folder of each input.
+def _read_input(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
+    """An image or a movie; a focal series where there are defoci or several files."""
+    from adatom.images.read import read_image
+    from adatom.images.series import read_series
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        The inputs.
-    out : str or Path, optional
-        The run folder itself if it ends in `.adatom` and there is one input, else the folder that
-        the run folders are put into; the current one if left out.
-    item : str, optional
-        Image of a file that holds several; becomes part of the name.
-
-    Returns
-    -------
-    list of Path
-        `NAME.adatom`; with the ending of the input's name, then also its folder's name, where
-        two inputs would share one.
-
-    Examples
-    --------
-    >>> inputs = [Path("a.dm3"), Path("a.tif"), Path("b.tif")]
-    >>> [place.name for place in choose_folders(inputs, "out")]
-    ['a.dm3.adatom', 'a.tif.adatom', 'b.adatom']
-    """
-    out = Path(out) if out is not None else Path()
-    if out.suffix == SUFFIX and len(paths) == 1:
-        return [out]
-    tail = "_" + "".join(c if c.isalnum() else "-" for c in item) if item else ""
-    short, long = Counter(path.stem for path in paths), Counter(path.name for path in paths)
-    places = []
-    for path in paths:
-        name = path.stem if short[path.stem] == 1 else path.name
-        if long[path.name] > 1:
-            name = f"{path.absolute().parent.name}_{path.name}"
-        places.append(out / f"{name}{tail}{SUFFIX}")
-    shared = [place.name for place, n in Counter(places).items() if n > 1]
-    if shared:
-        raise FileError(f"{out}: several inputs would be written to {', '.join(shared)}")
-    return places
+    if config.focus is None and len(paths) == 1:
+        image = read_image(paths[0], config.item, pixel_size=config.pixel_size)
+        if "focus" not in image.dims:
+            return image
+    return read_series(paths, config.focus, config.item, pixel_size=config.pixel_size)
 
 
 def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:
@@ -252,7 +225,7 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
 
 
 def _load_frame(image: "xr.DataArray", index: int = 0) -> "xr.DataArray":
-    """A frame of a movie in memory, unless it is large; a still is its only frame.
+    """A frame of a movie in memory, unless it is large; another image is its only frame.
 
     What is large is read part by part.
     """
@@ -277,7 +250,8 @@ def _find_in_frames(
     from adatom.detect.refine import RefineConfig
 
     finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
-    n_frames, n_parts = image.sizes.get("frame", 1), count_parts(image)
+    n_frames = image.sizes.get("frame", 1)
+    n_parts = 1 if "focus" in image.dims else count_parts(image)
     n_units, unit = n_frames * n_parts, "part" if n_parts > 1 else "frame"
     if journal.n_done:
         logger.info("%d of %d %ss were done before", journal.n_done, n_units, unit)
@@ -307,31 +281,11 @@ def _frame_number(frame: "xr.DataArray") -> int:
 
 
 def _find_area(image: "xr.DataArray") -> float:
-    """Area of all frames, Å²."""
-    area = float(image.size)
+    """Area of all frames, Å²; the images of a focal series show one."""
+    area = float(image.size) / image.sizes.get("focus", 1)
     for name in ("y", "x"):
         area *= float(image[name][-1] - image[name][0]) / (image.sizes[name] - 1)
     return abs(area)
-
-
-def _choose_model(
-    config: AnalyzeConfig, material: Material | None, calibration: "Calibration"
-) -> tuple[str, str]:
-    """Model by name, by material, or by the lattice of the image; and why."""
-    from adatom.networks.model import choose_model
-
-    if config.model is not None:
-        return config.model, "The model was named."
-    if material is not None:
-        return choose_model(material.name), f"Chosen for {material.name}."
-    seen = calibration.material
-    if seen is None:
-        return choose_model(None), "Chosen because the image shows the lattice of no known sheet."
-    if calibration.warnings:
-        why = f"pixel size and lattice do not make {seen.name} for sure"
-        return choose_model(None), f"Chosen because {why}; if it is that, name the material."
-    why = f"the lattice is like that of {seen.name}"
-    return choose_model(seen.name), f"Chosen because {why}; if it is another, name the material."
 
 
 def _write_results(
@@ -340,6 +294,7 @@ def _write_results(
     """Write structure and figures; return the summary, and where the image lies."""
     from adatom.core.table_files import TableParts
     from adatom.images.resample import shrink_image
+    from adatom.images.series import pick_image
     from adatom.report.figures import write_figures
     from adatom.report.summary import find_neighbor_distances, summarize_atoms
     from adatom.structures.write import write_structure
@@ -351,13 +306,18 @@ def _write_results(
     if material is not None:
         columns = TableParts(table, tuple(ATOM_COLUMNS))
         write_structure(columns, folder / "structure.extxyz", material)
-    shown = shrink_image(_load_frame(image))
+    shown = shrink_image(pick_image(_load_frame(image)))
     return summary, write_figures(shown, distances, calibration.material, folder)
 
 
-def _describe_input(path: Path, item: str | None) -> dict[str, Any]:
-    found = {"name": path.name, "path": str(path.absolute()), "item": item}
-    return found | {"sha256": find_checksum(path)}
+def _describe_input(paths: Sequence[Path], item: str | None) -> dict[str, Any]:
+    """The files; several are separated by semicolons."""
+    return {
+        "name": paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
+        "path": "; ".join(str(path.absolute()) for path in paths),
+        "item": item,
+        "sha256": "; ".join(find_checksum(path) for path in paths),
+    }
 
 
 def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
@@ -367,6 +327,7 @@ def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
         "shape": [image.sizes["y"], image.sizes["x"]],
         "frames": image.sizes.get("frame", 1),
         "frame": _frame_number(first),
+        "focus": [float(focus) for focus in image["focus"]] if "focus" in image.dims else None,
     }
 
 

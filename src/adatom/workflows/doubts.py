@@ -97,9 +97,10 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     from adatom.core.table_files import read_columns
 
     notes = []
-    modality = str(calibration.image.attrs.get("modality", "HAADF"))
-    if modality != "HAADF":
-        notes.append(f"The file says {modality}; {card.name} knows HAADF images only.")
+    known = "HRTEM" if card.focal_series else "HAADF"
+    modality = str(calibration.image.attrs.get("modality", known))
+    if modality != known:
+        notes.append(f"The file says {modality}; {card.name} knows {known} images only.")
     material = calibration.material
     if material is not None and card.materials and material.name not in card.materials:
         known = ", ".join(card.materials)

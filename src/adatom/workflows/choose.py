@@ -1,0 +1,94 @@
+"""What a run is called, and which model it takes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adatom.core.errors import FileError
+from adatom.core.materials import Material
+from adatom.core.runs import SUFFIX
+
+if TYPE_CHECKING:
+    from adatom.images.calibrate import Calibration
+
+
+def choose_folders(
+    paths: Sequence[Path], out: str | Path | None, item: str | None = None
+) -> list[Path]:
+    """Name the run folder of each input.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The inputs.
+    out : str or Path, optional
+        The run folder itself if it ends in `.adatom` and there is one input, else the folder that
+        the run folders are put into; the current one if left out.
+    item : str, optional
+        Image of a file that holds several; becomes part of the name.
+
+    Returns
+    -------
+    list of Path
+        `NAME.adatom`; with the ending of the input's name, then also its folder's name, where
+        two inputs would share one.
+
+    Examples
+    --------
+    >>> inputs = [Path("a.dm3"), Path("a.tif"), Path("b.tif")]
+    >>> [place.name for place in choose_folders(inputs, "out")]
+    ['a.dm3.adatom', 'a.tif.adatom', 'b.adatom']
+    """
+    out = Path(out) if out is not None else Path()
+    if out.suffix == SUFFIX and len(paths) == 1:
+        return [out]
+    tail = "_" + "".join(c if c.isalnum() else "-" for c in item) if item else ""
+    short, long = Counter(path.stem for path in paths), Counter(path.name for path in paths)
+    places = []
+    for path in paths:
+        name = path.stem if short[path.stem] == 1 else path.name
+        if long[path.name] > 1:
+            name = f"{path.absolute().parent.name}_{path.name}"
+        places.append(out / f"{name}{tail}{SUFFIX}")
+    shared = [place.name for place, n in Counter(places).items() if n > 1]
+    if shared:
+        raise FileError(f"{out}: several inputs would be written to {', '.join(shared)}")
+    return places
+
+
+def choose_model_for(
+    named: str | None, material: Material | None, calibration: "Calibration"
+) -> tuple[str, str]:
+    """Choose a model by name, by material, or by the lattice of the image.
+
+    Parameters
+    ----------
+    named : str or None
+        Model that the user named.
+    material : Material or None
+        Material that the user named.
+    calibration : Calibration
+        The image and what its lattice says.
+
+    Returns
+    -------
+    name, why : str
+        The model, and one sentence.
+    """
+    from adatom.networks.model import choose_model
+
+    if named is not None:
+        return named, "The model was named."
+    choose = partial(choose_model, is_series="focus" in calibration.image.dims)
+    if material is not None:
+        return choose(material.name), f"Chosen for {material.name}."
+    seen = calibration.material
+    if seen is None:
+        return choose(None), "Chosen because the image shows the lattice of no known sheet."
+    if calibration.warnings:
+        why = f"pixel size and lattice do not make {seen.name} for sure"
+        return choose(None), f"Chosen because {why}; if it is that, name the material."
+    why = f"the lattice is like that of {seen.name}"
+    return choose(seen.name), f"Chosen because {why}; if it is another, name the material."
