@@ -90,6 +90,12 @@ def test_a_support_lies_below_and_is_not_in_the_truth():
     assert len(carried.truth) == pytest.approx(len(bare.truth), rel=0.05)
 
 
+def test_a_support_is_there_as_often_as_asked_for():
+    below = {"support": "graphene", "support_share": 0.25}
+    n_supported = sum(6 in draw(SHEET, seed, **below).structure.numbers for seed in range(40))
+    assert 3 <= n_supported <= 18  # 10 ± 2.7
+
+
 def test_particles_lie_on_their_film_inside_the_image():
     config = ParticleConfig(kind="particle", radius=5.0, tilt=2.0, film=10.0)
     specimen = draw(config)

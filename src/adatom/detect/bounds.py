@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import sparse, spatial
+from scipy.special import logit, ndtr
 
 from adatom.core.random import make_rng
 from adatom.detect.columns import PatchGrid
@@ -141,3 +142,42 @@ def vacancy_bound(
     right_vacancy = rng.poisson(vacancy, (n_draws, vacancy.size)) @ slope + offset > 0
     right_full = rng.poisson(full, (n_draws, full.size)) @ slope + offset <= 0
     return float(right_vacancy.mean()), float(right_full.mean())
+
+
+def rare_label_bound(separation: np.ndarray, share: np.ndarray | float) -> float:
+    """Highest F1 of the rarer of two labels that a test which knows all else can have.
+
+    Parameters
+    ----------
+    separation : (N,) array
+        Of each image: distance of the two hypotheses in standard deviations of the noise, the root
+        of Σ (a - b)² / mean(a, b) over the pixels that they change.
+    share : float or (N,) array
+        How many of the columns have the rarer label, 0 to 1.
+
+    Returns
+    -------
+    float
+        F1 over the columns of all images, as many of each, at the best common threshold of the
+        posterior.
+
+    Notes
+    -----
+    The log-likelihood ratio is taken to be normal: N(±d²/2, d²).
+
+    Examples
+    --------
+    >>> round(rare_label_bound(np.array([10.0]), 0.1), 3)
+    1.0
+    >>> round(rare_label_bound(np.array([1e-6]), 0.1), 3)
+    0.182
+    """
+    distance = np.maximum(np.asarray(separation, float), 1e-9)
+    share = np.broadcast_to(np.asarray(share, float), distance.shape)
+    best = 0.0
+    for threshold in np.linspace(-12, 12, 481):
+        low = (threshold - logit(share)) / distance
+        right = float((share * ndtr(distance / 2 - low)).sum())
+        wrong = float(((1 - share) * ndtr(-distance / 2 - low)).sum())
+        best = max(best, 2 * right / (right + wrong + float(share.sum())))
+    return best

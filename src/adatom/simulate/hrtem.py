@@ -157,26 +157,51 @@ def record_images(
         Electrons per pixel, and the pixel size along y and x, Å: that of the camera but for
         the rounding to whole pixels.
     """
-    wanted = float(camera.pixel_size)  # type: ignore[arg-type]
-    shape = tuple(max(1, round(side / wanted)) for side in length)
-    sizes = (length[0] / shape[0], length[1] / shape[1])
-    ky, kx = np.fft.fftfreq(shape[0], sizes[0])[:, None], np.fft.rfftfreq(shape[1], sizes[1])
-    k = np.hypot(ky, kx)
-    blur = np.exp(-2 * (np.pi * float(camera.blur) * k) ** 2)  # type: ignore[arg-type]
-    seen = camera.transfer(k)
-    per_pixel = float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
+    expected, sizes = expect_electrons(intensities, length, camera)
+    seen = camera.transfer(_find_frequencies(expected.shape[1:], sizes))
     images = []
-    for intensity in intensities:
-        spectrum = resize_spectrum(fft.fft2(intensity, norm="forward"), shape)[:, : len(kx)]
-        spectrum = spectrum * blur * per_pixel
-        if camera.is_counting:
-            spectrum = spectrum * seen
-        expected = fft.irfft2(spectrum, s=shape, norm="forward")
-        counts = rng.poisson(np.maximum(expected, 0)).astype(float)
+    for electrons in expected:
+        counts = rng.poisson(np.maximum(electrons, 0)).astype(float)
         if not camera.is_counting:
-            counts = fft.irfft2(fft.rfft2(counts) * seen, s=shape)
+            counts = fft.irfft2(fft.rfft2(counts) * seen, s=counts.shape)
         noise = float(camera.read_noise)  # type: ignore[arg-type]
         if noise > 0:
             counts += noise * rng.standard_normal(counts.shape)
         images.append(counts)
     return np.array(images, np.float32), sizes
+
+
+def expect_electrons(
+    intensities: np.ndarray, length: tuple[float, float], camera: Camera
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Electrons that are counted on average: Poisson's noise is that of these numbers.
+
+    Parameters
+    ----------
+    intensities, length, camera
+        As of `record_images`.
+
+    Returns
+    -------
+    (F, H', W') float array, (float, float)
+        Electrons per pixel, those of a scintillator before it blurs them; and the pixel size.
+    """
+    wanted = float(camera.pixel_size)  # type: ignore[arg-type]
+    shape = tuple(max(1, round(side / wanted)) for side in length)
+    sizes = (length[0] / shape[0], length[1] / shape[1])
+    k = _find_frequencies(shape, sizes)
+    factor = np.exp(-2 * (np.pi * float(camera.blur) * k) ** 2)  # type: ignore[arg-type]
+    factor *= float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
+    if camera.is_counting:
+        factor *= camera.transfer(k)
+    expected = []
+    for intensity in intensities:
+        spectrum = resize_spectrum(fft.fft2(intensity, norm="forward"), shape)
+        expected.append(fft.irfft2(spectrum[:, : k.shape[1]] * factor, s=shape, norm="forward"))
+    return np.array(expected), sizes
+
+
+def _find_frequencies(shape: tuple[int, ...], sizes: tuple[float, float]) -> np.ndarray:
+    """Frequencies of a real transform, 1/Å."""
+    ky = np.fft.fftfreq(shape[0], sizes[0])[:, None]
+    return np.hypot(ky, np.fft.rfftfreq(shape[1], sizes[1]))

@@ -87,6 +87,7 @@ class ThinSpecimenConfig(Config):
     temperature: Positive = Field(300.0, description="300 to 773 K.")
     tilt: NotNegative = Field(0.0, description="Angle of the normal to the beam, degrees.")
     support: str | None = Field(None, description="Formula of a sheet below, or none.")
+    support_share: float = Field(1.0, gt=0, le=1, description="Chance that it is there.")
     support_distance: Positive = Field(3.4, description="Between the nearest planes of both, Å.")
     support_angle: Number = Field(0.0, description="Rotation of the lattice below, degrees.")
 
@@ -228,7 +229,9 @@ def draw_sheet(
     angle, azimuth = float(draw_value(state.tilt, rng)), rng.uniform(0, 2 * np.pi)
     slope = np.tan(np.deg2rad(angle)) * np.array([np.cos(azimuth), np.sin(azimuth)])
     parts = [(sheet, material.name)]
-    if state.support is not None:
+    if state.support is not None and (
+        state.support_share == 1 or rng.random() < state.support_share
+    ):
         parts.insert(0, (_lay_below(sheet, state, side, rng), state.support))
     displacements = [assign_amplitudes(part, name, temperature)[:, 0] for part, name in parts]
     structure = parts[0][0] if len(parts) == 1 else parts[0][0] + sheet
