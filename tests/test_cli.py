@@ -22,6 +22,7 @@ def run(capsys, *arguments):
         (["analyse"], 'Unknown command "analyse"'),
         (["analyze"], "PATHS requires an argument"),
         (["analyze", "a.tif", "--pixel-size", "-1"], "pixel_size: input should be greater than 0"),
+        (["analyze", "a.tif", "--focus"], "focus: tuple should have at least 1 item"),
         (["analyze", "a.tif", "--modle", "x"], "Unknown option: --modle"),
         (["simulate", "haadf_mx2", "--out", "x", "--n", "0"], "--n"),
         (["simulate", "haadf_mx2", "--out", "x", "--workers", "0"], "--workers"),
@@ -45,6 +46,20 @@ def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert f"Example: adatom {command}" in out
+
+
+def test_files_with_a_focus_are_one_series(capsys, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        cli, "_analyze_one", lambda files, place, config, *_: seen.append((files, place, config))
+    )
+    names = [tmp_path / f"{name}.tif" for name in "abc"]
+    code, _, _ = run(capsys, "analyze", *names, "--focus", "-30", "20", "70.5", "--out", "o")
+    assert code == 0
+    ((files, place, config),) = seen
+    assert files == names
+    assert place == Path("o/a.adatom")
+    assert config.focus == (-30, 20, 70.5)
 
 
 def test_a_model_is_evaluated_on_its_kind_of_images_alone(capsys):

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from adatom.detect.atoms import FindConfig, find_atoms
     from adatom.images.calibrate import calibrate_image
     from adatom.images.read import read_image
+    from adatom.images.series import read_series
     from adatom.images.units import pixel_size
     from adatom.images.write import write_image
     from adatom.networks.model import Model, list_models, load_model
@@ -18,6 +19,7 @@ _ROOMS = {
     "adatom.detect.atoms": ("FindConfig", "find_atoms"),
     "adatom.images.calibrate": ("calibrate_image",),
     "adatom.images.read": ("read_image",),
+    "adatom.images.series": ("read_series",),
     "adatom.images.units": ("pixel_size",),
     "adatom.images.write": ("write_image",),
     "adatom.networks.model": ("Model", "list_models", "load_model"),
@@ -36,6 +38,7 @@ __all__ = [
     "load_model",
     "pixel_size",
     "read_image",
+    "read_series",
     "write_image",
 ]
 

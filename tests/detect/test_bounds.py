@@ -1,8 +1,10 @@
 """Bounds against formulas."""
 
 import numpy as np
+import pytest
 
-from adatom.detect.bounds import position_bound, vacancy_bound
+from adatom.core.errors import ConfigError
+from adatom.detect.bounds import position_bound, rare_label_bound, vacancy_bound
 from adatom.detect.profile import make_gaussian_profile
 
 
@@ -37,3 +39,20 @@ def test_vacancy_bound_against_gaussian_limit():
         np.array([1000.0]), np.array([900.0]), 0.5, n_draws=20_000, rng=0
     )
     assert abs((right + right_full) / 2 - 0.948) < 0.01
+
+
+def test_rare_label_bound_is_that_of_a_simulated_test():
+    rng = np.random.default_rng(3)
+    distance, share, n = 2.5, 0.06, 400_000
+    is_rare = rng.random(n) < share
+    ratio = np.where(is_rare, 0.5, -0.5) * distance**2 + distance * rng.standard_normal(n)
+    posterior = ratio + np.log(share / (1 - share))
+    scores = [
+        2 * (is_rare & said).sum() / (is_rare.sum() + said.sum())
+        for said in (posterior > threshold for threshold in np.linspace(-2, 2, 41))
+    ]
+    assert rare_label_bound(np.array([distance]), share) == pytest.approx(max(scores), abs=0.01)
+    with pytest.raises(ConfigError, match=r"share: must lie between 0 and 1 \(got 0 to 0\)"):
+        rare_label_bound(np.array([1.0]), 0)
+    with pytest.raises(ConfigError, match="separation: must be finite numbers, one at least"):
+        rare_label_bound(np.array([]), 0.1)

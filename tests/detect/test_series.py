@@ -41,8 +41,6 @@ def test_shared_columns_are_found_with_the_score_that_they_have():
     expected = np.array([3.0, 5.0]) + 0.12 * PLACES[np.argsort(PLACES[:, 0])]
     np.testing.assert_allclose(atoms[["y", "x"]], expected, atol=0.01)
     assert atoms["label"].tolist() == ["S2", "Mo", "S2", "S1"]
-    total = atoms[["score_Mo", "score_S2", "score_S1", "score_none"]].sum(axis=1)
-    np.testing.assert_allclose(total, 1)
     shared = atoms.iloc[0]
     assert 0.4 < shared["score_S2"] < 0.7
     assert shared["score_S1"] > 0.2
@@ -52,8 +50,10 @@ def test_shared_columns_are_found_with_the_score_that_they_have():
 
 def test_errors_follow_the_raw_score():
     peaks = propose_map_columns(make_shared(), CARD)
-    errors = predict_error(peaks.column, CARD.calibration.position)
-    assert np.argmax(errors) == np.argmin(peaks.column)
+    atoms = pick_atoms(make_shared(), CARD, threshold=0.5)
+    raw = np.clip(peaks.column, 0.02, 0.995)
+    np.testing.assert_allclose(atoms["x_err"], 0.05 * ((1 - raw) / raw) ** 0.5, rtol=1e-5)
+    assert atoms["x_err"].max() > 2 * atoms["x_err"].min()
     assert predict_error(np.array([0.5]), (np.log(0.05), -0.5)) == pytest.approx(0.05)
     assert np.isfinite(weigh_raw(np.array([0.0, 1.0]))).all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from adatom.core.errors import ImageError
+from adatom.core.errors import FileError, ImageError
 from adatom.images import pixel_size
 from adatom.images.read import describe_file, read_image
 from adatom.images.series import read_series
@@ -47,6 +47,15 @@ def test_three_files_are_a_stack_of_them(tmp_path):
     np.testing.assert_allclose(stack.x, series.x)
 
 
+def test_a_focus_of_all_frames_makes_no_series(tmp_path):
+    movie = make_series().rename(focus="frame").assign_coords(frame=[3, 4, 5], focus=20.0)
+    write_image(movie, tmp_path / "movie.zarr")
+    found = read_image(tmp_path / "movie.zarr")
+    assert found.dims == ("frame", "y", "x")
+    np.testing.assert_array_equal(found.frame, [3, 4, 5])
+    assert describe_file(tmp_path / "movie.zarr")["items"][0]["focus"] is None
+
+
 def test_what_is_no_series_is_refused(tmp_path):
     np.save(tmp_path / "stack.npy", VALUES)
     np.save(tmp_path / "still.npy", VALUES[0])
@@ -59,7 +68,14 @@ def test_what_is_no_series_is_refused(tmp_path):
         read_series(tmp_path / "stack.npy", [0, 0, 5])
     with pytest.raises(ImageError, match=r"still.npy: must be a stack"):
         read_series(tmp_path / "still.npy", [0])
-    with pytest.raises(ImageError, match=r"small.npy: must be one image of \(20, 30\) pixels"):
+    with pytest.raises(ImageError, match=r"small.npy: must have the \(20, 30\) pixels"):
         read_series([tmp_path / "still.npy", tmp_path / "small.npy"], [0, 5])
+    with pytest.raises(ImageError, match=r"stack.npy: must be one image of a series"):
+        read_series([tmp_path / "stack.npy", tmp_path / "still.npy"], [0, 5])
+    with pytest.raises(FileError, match=r"got none"):
+        read_series([])
+    np.savez(tmp_path / "short.npz", image=VALUES, focus=[0.0, 1.0])
+    with pytest.raises(FileError, match=r"short.npz.*must hold 3 numbers, one for each image"):
+        read_image(tmp_path / "short.npz")
     with pytest.raises(ImageError, match=r"must end in \.zarr"):
         write_image(make_series(), tmp_path / "a.tif")

@@ -4,9 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adatom.core.errors import ModelError
+from adatom.detect.focal import SeriesMaps
+from adatom.detect.scores import calibrate_column
+from adatom.detect.series import predict_error
 from adatom.images.normalize import FOCAL_NORMALIZATION
-from adatom.learn.focal import count_columns, score_series, summarize_scores
+from adatom.learn import focal
+from adatom.learn.focal import (
+    calibrate_series,
+    count_columns,
+    fit_position,
+    score_series,
+    summarize_scores,
+)
 from adatom.learn.samples import VALIDATION
+from adatom.learn.targets import make_maps
 from adatom.networks.model import Model, ModelCard, build_network
 from adatom.simulate.recipe import load_recipe
 
@@ -57,3 +69,60 @@ def test_a_network_that_says_nothing_scores_nothing():
     assert rows["dose"].between(333, 33333).all()
     assert (rows.loc[rows["n_true_Mo"] > 0, "f1"] == 0).all()
     assert rows["n_true_Mo"].sum() > 3
+
+
+def test_errors_of_positions_are_recovered():
+    rng = np.random.default_rng(0)
+    raw = rng.uniform(-3, 5, 20_000)
+    errors = np.exp(-2.5 - 0.3 * raw)
+    away = np.column_stack([raw, errors[:, None] * rng.standard_normal((len(raw), 2))])
+    offset, slope = fit_position(away)
+    assert offset == pytest.approx(-2.5, abs=0.02)
+    assert slope == pytest.approx(-0.3, abs=0.01)
+
+
+def draw_fake(recipe, split, index):
+    """Columns that are surely there, and as many places where one is in half of the cases."""
+    rng = np.random.default_rng(index)
+    places = 20 + 24.0 * np.stack(np.mgrid[:8, :8], axis=-1).reshape(-1, 2)
+    places += 0.4 * rng.standard_normal(places.shape)
+    kinds = np.arange(64) % 2
+    heights = np.where(np.arange(64) < 32, 0.95, 0.5)
+    maps = np.stack([make_maps(places, kinds, (2, 210, 210), 2.5)]).sum(axis=0)
+    rows = np.clip(np.arange(210) // 24, 0, 7)
+    maps *= heights.reshape(8, 8)[rows][:, rows]
+    is_there = (heights > 0.9) | (rng.random(64) < 0.5)
+    moved = 0.12 * places + 0.1 * rng.standard_normal(places.shape)
+    labels = np.array(["Mo", "S2"])[kinds]
+    truth = pd.DataFrame({"x": moved[:, 1], "y": moved[:, 0], "label": labels})[is_there]
+    return SeriesMaps(maps, np.array([0.12, 0.12]), np.zeros(2)), truth
+
+
+def test_scores_say_how_often_they_are_right(monkeypatch):
+    monkeypatch.setattr(focal, "draw_held_out", draw_fake)
+    monkeypatch.setattr(focal, "draw_maps", lambda maps, model: maps)
+    card = CARD.model_copy(update={"labels": ("Mo", "S2")})
+    found = calibrate_series(Model(None, card), None, 12)
+    sure, half = calibrate_column(np.array([0.95, 0.5]), found)
+    assert sure > 0.98
+    assert half == pytest.approx(0.5, abs=0.06)
+    assert found.prior == pytest.approx([0.5, 0.5], abs=0.03)
+    assert predict_error(np.array([0.95]), found.position) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_network_that_finds_nothing_is_not_calibrated():
+    recipe = load_recipe("hrtem_mos2")
+    small = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"size": 8.0})})
+    silent = Model(build_network(CARD).eval(), CARD)
+    silent.network.head.bias.data[:] = -9.0
+    with pytest.raises(ModelError, match="silent: must find columns in 1 held-out series"):
+        calibrate_series(silent, small, 1)
+
+
+def test_figures_of_both_rules_stand_side_by_side():
+    row = count_columns(table((5, 5, "Mo")), table((5, 5, "Mo")), ("Mo",), LIMITS)
+    worse = count_columns(table(), table((5, 5, "Mo")), ("Mo",), LIMITS)
+    rows = pd.DataFrame([worse | {f"atoms_{name}": value for name, value in row.items()}])
+    figures = summarize_scores(rows, ("Mo",))
+    assert (figures["f1"], figures["Mo_f1"]) == (0, 0)
+    assert (figures["atoms_f1"], figures["atoms_Mo_f1"], figures["atoms_rms"]) == (1, 1, 0)

@@ -102,9 +102,9 @@ def test_training_goes_on_from_another_model(tmp_path):
     second = train_model(recipe, tmp_path / "second", start=first, n_workers=0)
     for old, new in zip(first.network.parameters(), second.network.parameters(), strict=True):
         torch.testing.assert_close(new, old, atol=1e-6, rtol=1e-4)
-    assert second.card.start == "tiny"
+    assert second.card.start == {"name": "tiny", "recipe": first.card.recipe}
     resumed = train_model(recipe, tmp_path / "second", n_workers=0, resume=True)
-    assert resumed.card.start == "tiny"
+    assert resumed.card.start == second.card.start
     with pytest.raises(ConfigError, match="goes on with its own weights"):
         train_model(recipe, tmp_path / "second", start=first, resume=True)
     other = TINY.model_copy(

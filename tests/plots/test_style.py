@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from adatom.plots.atoms import order_labels
 from adatom.plots.style import COLORS, label_colors, round_length, shrink_image, write_image_png
 
 
@@ -26,3 +27,9 @@ def test_big_images_are_averaged_not_sampled():
 def test_png_says_which_part_it_shows(tmp_path):
     assert write_image_png(np.eye(100), tmp_path / "small.png") == (100, 100)
     assert write_image_png(np.zeros((1701, 1601)), tmp_path / "big.png") == (1700, 1600)
+
+
+def test_labels_of_atoms_have_the_colors_of_their_roles():
+    """Whatever the order, and whichever of them is there: figures and report agree."""
+    assert list(label_colors(["S1", "Mo"]).values()) == list(label_colors(["X1", "M"]).values())
+    assert order_labels(["S1", "C", "S2", "Mo"]) == ["Mo", "S2", "S1", "C"]

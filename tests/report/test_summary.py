@@ -53,3 +53,15 @@ def test_nothing_found(sheet):
 def test_other_tables_are_refused():
     with pytest.raises(ImageError, match="frame, atom, label"):
         summarize_atoms([pd.DataFrame({"x": [], "y": []})], LABELS, 1.0, np.empty(0))
+
+
+def test_sites_of_labels_that_name_their_atoms(sheet):
+    names = {"M": "Mo", "X2": "S2", "X1": "S1"}
+    atoms = sheet[1]
+    other = atoms.assign(label=atoms["label"].map(names))
+    distances = find_neighbor_distances([atoms])
+    first = summarize_atoms([atoms], ("M", "X2", "X1"), 784.0, distances)
+    second = summarize_atoms([other], ("Mo", "S2", "S1"), 784.0, distances)
+    for one, two in zip(first["labels"], second["labels"], strict=True):
+        assert two == one | {"label": names[one["label"]]}
+    assert "% of the X sites" in second["sentence"]

@@ -9,7 +9,13 @@ from adatom.core.errors import ConfigError
 from adatom.core.random import Draw
 from adatom.optics.microscope import electron_wavelength
 from adatom.optics.transfer import ImagingMicroscope
-from adatom.simulate.hrtem import Camera, form_images, record_images, simulate_focal_series
+from adatom.simulate.hrtem import (
+    Camera,
+    expect_electrons,
+    form_images,
+    record_images,
+    simulate_focal_series,
+)
 from adatom.simulate.multislice import make_grid, simulate_exit_wave, slice_exit_wave
 from adatom.simulate.waves import ExitWave, Grid
 
@@ -116,3 +122,20 @@ def test_other_energies_are_refused(sheet):
     wave = simulate_exit_wave(sheet, 80e3)
     with pytest.raises(ConfigError, match="that of the wave"):
         form_images(wave, ImagingMicroscope(energy_eV=60e3), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("is_counting", [False, True])
+def test_electrons_on_average_are_the_mean_of_those_recorded(sheet, is_counting):
+    camera = Camera(dose=100.0, pixel_size=0.2, blur=0.1, is_counting=is_counting)
+    wave = simulate_exit_wave(sheet, 80e3)
+    images = np.abs(wave.values)[None] ** 2
+    expected, sizes = expect_electrons(images, wave.grid.length, camera)
+    rng = np.random.default_rng(1)
+    counts = [record_images(images, wave.grid.length, camera, rng)[0] for _ in range(200)]
+    mean = np.mean(counts, axis=0)
+    error = np.sqrt(expected.mean() / 200)
+    assert sizes == record_images(images, wave.grid.length, camera, rng)[1]
+    if is_counting:
+        assert (mean - expected).std() == pytest.approx(error, rel=0.1)
+    assert mean.mean() == pytest.approx(expected.mean(), rel=0.01)
+    assert expected.mean() == pytest.approx(100 * sizes[0] * sizes[1], rel=2e-3)

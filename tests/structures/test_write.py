@@ -39,3 +39,11 @@ def test_parts_of_a_frame_are_one_structure(tmp_path):
 def test_nothing_is_written_for_nothing(tmp_path):
     write_structure([make_table().iloc[:0]], tmp_path / "a.extxyz", get_material("MoS2"))
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_that_name_their_atoms_are_the_same_structure(tmp_path):
+    for name, labels in (("a", ("M", "X2", "X1")), ("b", ("Mo", "S2", "S1"))):
+        write_structure([make_table(labels)], tmp_path / f"{name}.extxyz", get_material("MoS2"))
+    first, second = (ase.io.read(tmp_path / f"{name}.extxyz") for name in "ab")
+    assert second.get_chemical_symbols() == first.get_chemical_symbols() == ["Mo", "S", "S", "S"]
+    np.testing.assert_array_equal(second.positions, first.positions)

@@ -66,6 +66,35 @@ MATERIALS = {
 }
 
 
+_ROLES = {
+    material.name_column(role): role
+    for material in MATERIALS.values()
+    if material.kind == "mx2"
+    for role, _ in material.elements
+}
+
+
+def find_role(label: str) -> str:
+    """Role behind a label that names the atoms of a column; other labels are roles themselves.
+
+    Parameters
+    ----------
+    label : str
+        Label of a model.
+
+    Returns
+    -------
+    str
+        Label as models of HAADF images have it.
+
+    Examples
+    --------
+    >>> find_role("S1"), find_role("Mo"), find_role("dopant")
+    ('X1', 'M', 'dopant')
+    """
+    return _ROLES.get(label, label)
+
+
 def get_material(name: str) -> Material:
     """Look up a material by its formula, whatever its case.
 

@@ -124,10 +124,13 @@ class TableParts:
         Parquet file.
     columns : tuple of str
         Names of the columns.
+    frame : int, optional
+        Only the rows of this frame; parts without any are not read.
     """
 
     path: Path
     columns: tuple[str, ...]
+    frame: int | None = None
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Rows of one `TableWriter.append` after the other."""
@@ -135,4 +138,15 @@ class TableParts:
 
         with pq.ParquetFile(self.path) as file:
             for number in range(file.num_row_groups):
-                yield file.read_row_group(number, columns=list(self.columns)).to_pandas()
+                if self.frame is None:
+                    yield file.read_row_group(number, columns=list(self.columns)).to_pandas()
+                elif _may_hold(file, number, self.frame):
+                    rows = file.read_row_group(number, columns=["frame", *self.columns]).to_pandas()
+                    yield rows.loc[rows["frame"] == self.frame, list(self.columns)]
+
+
+def _may_hold(file: "pq.ParquetFile", number: int, frame: int) -> bool:
+    """Whether part `number` may hold rows of a frame, by what the file says of the part."""
+    part = file.metadata.row_group(number)
+    found = part.column(file.schema_arrow.names.index("frame")).statistics
+    return found is None or not found.has_min_max or found.min <= frame <= found.max

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse, spatial
 from scipy.special import logit, ndtr
 
+from adatom.core.errors import ConfigError
 from adatom.core.random import make_rng
 from adatom.detect.columns import PatchGrid
 from adatom.detect.profile import Profile, tabulate_profile
@@ -161,6 +162,11 @@ def rare_label_bound(separation: np.ndarray, share: np.ndarray | float) -> float
         F1 over the columns of all images, as many of each, at the best common threshold of the
         posterior.
 
+    Raises
+    ------
+    ConfigError
+        If there is no image, or a separation or a share is out of its range.
+
     Notes
     -----
     The log-likelihood ratio is taken to be normal: N(±d²/2, d²).
@@ -174,6 +180,12 @@ def rare_label_bound(separation: np.ndarray, share: np.ndarray | float) -> float
     """
     distance = np.maximum(np.asarray(separation, float), 1e-9)
     share = np.broadcast_to(np.asarray(share, float), distance.shape)
+    if not distance.size or not np.isfinite(distance).all():
+        raise ConfigError(f"separation: must be finite numbers, one at least (got {separation})")
+    if not ((share > 0) & (share < 1)).all():
+        raise ConfigError(
+            f"share: must lie between 0 and 1 (got {share.min():g} to {share.max():g})"
+        )
     best = 0.0
     for threshold in np.linspace(-12, 12, 481):
         low = (threshold - logit(share)) / distance

@@ -22,7 +22,7 @@ from adatom.networks.msdnet import MSDNet
 class PeakConfig(Config):
     """What counts as a column on the maps of a network."""
 
-    threshold: float = Field(0.6, gt=0, lt=1, description="Lowest height of a peak.")
+    threshold: float = Field(0.6, ge=0, le=1, description="Lowest height of a peak.")
     min_distance_same: float = Field(2.0, gt=0, description="Between columns of one label, Å.")
     min_distance: float = Field(0.9, gt=0, description="Between any two columns, Å.")
 
@@ -165,6 +165,8 @@ def _check_focus(series: xr.DataArray, card: ModelCard) -> None:
     """Refuse images in another order, or in other steps, than those of the training."""
     if "focus" not in series.coords:
         return
+    if not np.isfinite(series["focus"].values).all():
+        raise ImageError(f"series: focus must be finite (got {series['focus'].values.tolist()})")
     steps, known = np.diff(series["focus"].values), np.diff(card.focal_series)
     if np.abs(steps - known).max(initial=0) > FOCUS_STEP:
         raise ImageError(

@@ -11,8 +11,7 @@ from adatom.core.config import Config
 from adatom.core.errors import CalibrationError
 from adatom.core.materials import MATERIALS, Material, get_material
 from adatom.images.lattice import Lattice, find_lattice
-from adatom.images.series import pick_image
-from adatom.images.units import pixel_size
+from adatom.images.units import pick_image, pixel_size
 
 LARGEST_FIELD = 4096  # pixels along an axis whose lattice is looked for
 

@@ -38,6 +38,8 @@ class Item:
         Coordinates along `frame`, `focus`, `y` or `x` that the file holds itself.
     is_color : bool
         Whether the last axis holds colors.
+    stack : {"frame", "focus"}
+        What the first of three axes is.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Item:
     attrs: dict[str, Any] = field(default_factory=dict)
     coords: dict[str, np.ndarray] = field(default_factory=dict)
     is_color: bool = False
+    stack: str = "frame"
 
 
 def open_array(path: Path, *, is_archive: bool) -> list[Item]:
@@ -85,10 +88,21 @@ def open_array(path: Path, *, is_archive: bool) -> list[Item]:
         coords = {}
         if frame is not None and frame.dtype.kind in "iu" and frame.shape == values.shape[:1]:
             coords = {"frame": frame} if len(np.unique(frame)) == len(frame) else {}
-        if focus is not None and focus.dtype.kind in "iuf" and focus.shape == values.shape[:1]:
-            coords = {"focus": focus}
-        items.append(Item(name, values, size, dict(attrs), coords, _is_colored(values)))
+        is_colored = _is_colored(values)
+        is_series = focus is not None and values.ndim == 3 and not is_colored
+        if focus is not None and is_series:
+            coords = {"focus": _check_focus(focus, len(values))}
+        stack = "focus" if is_series else "frame"
+        items.append(Item(name, values, size, dict(attrs), coords, is_colored, stack))
     return items
+
+
+def _check_focus(focus: np.ndarray, n_images: int) -> np.ndarray:
+    """Defoci of the images of a series, one of each."""
+    if focus.shape != (n_images,) or focus.dtype.kind not in "iuf" or not np.isfinite(focus).all():
+        rule = f"its array focus must hold {n_images} numbers, one for each image"
+        raise ValueError(f"{rule}, got shape {focus.shape} of {focus.dtype}")
+    return focus
 
 
 def _is_colored(values: np.ndarray) -> bool:
@@ -294,15 +308,15 @@ def open_zarr(path: Path) -> list[Item]:
     items = []
     with xr.open_zarr(path, consolidated=False, chunks=None) as found:
         for name, image in found.data_vars.items():
-            if image.dims in (("y", "x"), ("frame", "y", "x"), ("focus", "y", "x")):
+            if image.dims[-2:] == ("y", "x") and image.dims[:-2] in ((), ("frame",), ("focus",)):
                 coords = {
                     str(key): _in_house_units(at)
                     for key, at in image.coords.items()
-                    if key not in ("y", "x") or "units" in at.attrs
+                    if at.dims in (("frame",), ("focus",)) or "units" in at.attrs
                 }
-                items.append(
-                    Item(str(name), da.from_zarr(store[str(name)]), None, image.attrs, coords)
-                )
+                values, stack = da.from_zarr(store[str(name)]), str(image.dims[0])
+                item = Item(str(name), values, None, image.attrs, coords, stack=stack)
+                items.append(item)
     return items
 
 

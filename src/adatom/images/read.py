@@ -76,7 +76,8 @@ def read_image(
     -------
     DataArray
         Dims (y, x), (frame, y, x), or (focus, y, x) where the file holds defoci (.npz with an
-        array `focus`, .zarr); coordinates y, x, focus in Å where they are known; attrs
+        array `focus`, .zarr); coordinates y, x, focus in Å (+ is underfocus) where they are known;
+        attrs
         `source`, `pixel_size_source` ("header" or "option"), and `modality`, `energy_eV`,
         `units` where the file says so. Integers become float32; movies above 256 MiB stay lazy.
 
@@ -179,8 +180,8 @@ def _find_frame_time(item: Item) -> float | None:
 
 def _find_focus(item: Item) -> list[float] | None:
     """Defocus of each image of a focal series, Å."""
-    is_series = "focus" in item.coords and item.values.ndim == 3
-    return [float(focus) for focus in item.coords["focus"]] if is_series else None
+    is_known = item.stack == "focus" and "focus" in item.coords
+    return [float(focus) for focus in item.coords["focus"]] if is_known else None
 
 
 def _open_file(path: Path) -> list[Item]:
@@ -224,8 +225,7 @@ def _find_kind(path: Path, suffix: str) -> str:
 
 
 def _dims(item: Item, n_axes: int) -> tuple[str, ...]:
-    """Names of the axes: the first of three is the focus where the file holds defoci."""
-    return ("focus" if "focus" in item.coords else "frame", "y", "x")[-n_axes:]
+    return (item.stack, "y", "x")[-n_axes:]
 
 
 def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
@@ -264,7 +264,7 @@ def _make_image(path: Path, item: Item, option: float | None) -> xr.DataArray:
 
 def _name_stack(item: Item, dim: str, n_images: int) -> dict[str, Any]:
     """Coordinates along the first axis of a movie or a focal series."""
-    if dim == "focus":
+    if dim == "focus" and "focus" in item.coords:
         return {"focus": ("focus", item.coords["focus"], {"units": "angstrom"})}
     if dim != "frame":
         return {}

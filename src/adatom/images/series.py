@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from adatom.core.errors import ImageError
+from adatom.core.errors import FileError, ImageError
 from adatom.images.read import read_image
+from adatom.images.units import pixel_size as find_pixel_size
 
 SAME_SIZE = 1e-3  # part by which pixel sizes of the images of one series may differ
 
@@ -48,10 +49,13 @@ def read_series(
         image, or equal.
     """
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    if not files:
+        raise FileError("paths: must name a file (got none)")
     images = [read_image(path, item, pixel_size=pixel_size) for path in files]
     series = images[0] if len(images) == 1 else _stack(images)
     if series.ndim != 3:
-        raise ImageError(f"{files[0]}: must be a stack of images, or one of several files")
+        rule = "must be a stack of images, or one of several files"
+        raise ImageError(f"{files[0]}: {rule} (got shape {series.shape})")
     if focus is None and "focus" not in series.coords:
         raise ImageError(
             f"{files[0]}: does not say the defoci of its {len(series)} images; give them with "
@@ -63,45 +67,27 @@ def read_series(
     if not np.isfinite(known).all() or len(np.unique(known)) < len(known):
         raise ImageError(f"focus: must be numbers that differ, Å (got {known.tolist()})")
     if "frame" in series.dims:
-        extra = [name for name in ("frame", "time") if name in series.coords]
-        series = series.drop_vars(extra).rename(frame="focus")
+        series = series.drop_vars(["frame", "time"], errors="ignore").rename(frame="focus")
     return series.assign_coords(focus=("focus", known, {"units": "angstrom"})).sortby("focus")
-
-
-def pick_image(image: xr.DataArray) -> xr.DataArray:
-    """The image that stands for all: of a focal series the middle one, of a movie the first.
-
-    Parameters
-    ----------
-    image : DataArray
-        Dims (y, x), (frame, y, x) or (focus, y, x).
-
-    Returns
-    -------
-    DataArray
-        Dims (y, x).
-    """
-    if "focus" in image.dims:
-        return image.isel(focus=image.sizes["focus"] // 2)
-    return image.isel(frame=0) if "frame" in image.dims else image
 
 
 def _stack(images: list[xr.DataArray]) -> xr.DataArray:
     """Images of several files as one; their pixels are those of the first."""
     first = images[0]
     for image in images:
-        if image.dims != ("y", "x") or image.shape != first.shape:
+        source = image.attrs["source"]
+        if image.dims != ("y", "x"):
+            raise ImageError(f"{source}: must be one image of a series (got {dict(image.sizes)})")
+        if image.shape != first.shape:
             raise ImageError(
-                f"{image.attrs['source']}: must be one image of {first.shape} pixels, as "
-                f"{first.attrs['source']} (got {image.shape})"
+                f"{source}: must have the {first.shape} pixels of {first.attrs['source']} "
+                f"(got {image.shape})"
             )
-        ends = [
-            tuple(float(i[axis][-1]) if axis in i.coords else 0.0 for axis in "yx")
-            for i in (first, image)
-        ]
-        if not np.allclose(ends[0], ends[1], rtol=SAME_SIZE, atol=0):
+        sizes = [find_pixel_size(each) if "y" in each.coords else (0, 0) for each in (first, image)]
+        if not np.allclose(sizes[0], sizes[1], rtol=SAME_SIZE, atol=0):
             raise ImageError(
-                f"{image.attrs['source']}: must have the pixel size of {first.attrs['source']}"
+                f"{source}: must have the pixel size of {first.attrs['source']}, {sizes[0]} Å "
+                f"(got {sizes[1]}; 0 is none)"
             )
     values = np.stack([image.values for image in images])
     return xr.DataArray(

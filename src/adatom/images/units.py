@@ -104,3 +104,21 @@ def pixel_size(image: "xr.DataArray") -> tuple[float, float]:
             )
         sizes.append(step)
     return sizes[0], sizes[1]
+
+
+def pick_image(image: "xr.DataArray") -> "xr.DataArray":
+    """The image that stands for all: of a focal series the middle one, of a movie the first.
+
+    Parameters
+    ----------
+    image : DataArray
+        Dims (y, x), (frame, y, x) or (focus, y, x).
+
+    Returns
+    -------
+    DataArray
+        Dims (y, x).
+    """
+    if "focus" in image.dims:
+        return image.isel(focus=image.sizes["focus"] // 2)
+    return image.isel(frame=0) if "frame" in image.dims else image

@@ -1,10 +1,12 @@
 """What a training leaves in its folder: checkpoint, best weights, history."""
 
 import csv
+import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -29,14 +31,14 @@ class TrainingState:
         Lowest loss on held-out images.
     best_step : int
         Step at which it was reached.
-    start : str
-        Name and checksum of the model whose weights it began with; none: drawn weights.
+    start : dict
+        What the card says of the model whose weights it began with; empty: drawn weights.
     """
 
     step: int = 0
     best_loss: float = math.inf
     best_step: int = 0
-    start: str = ""
+    start: dict[str, Any] = field(default_factory=dict)
 
 
 def check_folder(checkpoint: Path, recipe: Recipe | HrtemRecipe, resume: bool) -> None:
@@ -138,7 +140,9 @@ def save_checkpoint(  # noqa: PLR0917
     state["progress"] = torch.tensor(
         [progress.step, progress.best_loss, progress.best_step], dtype=torch.float64
     )
-    save_whole(state, path, {"recipe": recipe.model_dump_json(), "start": progress.start})
+    save_whole(
+        state, path, {"recipe": recipe.model_dump_json(), "start": json.dumps(progress.start)}
+    )
 
 
 def _check_recipe(path: Path, recipe: Recipe | HrtemRecipe) -> None:
@@ -192,5 +196,5 @@ def load_checkpoint(
         moments.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     step, best_loss, best_step = state["progress"].tolist()
-    start = _read_header(path).get("start", "")
+    start = json.loads(_read_header(path)["start"])
     return TrainingState(int(step), best_loss, int(best_step), start)

@@ -96,7 +96,9 @@ def train_model(
         _draw_weights(network, np.random.default_rng(training.seed))
     else:
         network.load_state_dict(start.network.state_dict())
-        progress.start = f"{start.card.name} {start.card.checksum}".strip()
+        progress.start = start.card.model_dump(
+            mode="json", include={"name", "checksum", "recipe", "start"}, exclude_defaults=True
+        )
     average = build_network(card)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
@@ -203,6 +205,7 @@ def _describe_focal(recipe: HrtemRecipe) -> dict[str, Any]:
         "focal_series": recipe.microscope.focal_series,
         "pixel_size": (low + high) / 2,
         "pixel_size_range": (low / 2, 1.2 * high),
+        "defocus_range": limits_of(recipe.microscope.defocus),
         "dose_range": limits_of(recipe.detector.dose),
         "normalization": FOCAL_NORMALIZATION,
     }
@@ -235,7 +238,7 @@ def _check_start(start: ModelCard, card: ModelCard, resume: bool) -> None:
     """Refuse weights that mean something else than those of the recipe."""
     if resume:
         raise ConfigError("start: a stopped training goes on with its own weights; leave it out")
-    for name in ("network", "focal_series", "labels", "pixel_size"):
+    for name in ("network", "focal_series", "labels", "pixel_size", "normalization"):
         given, asked = getattr(start, name), getattr(card, name)
         if given != asked:
             raise ConfigError(f"start: {name} of {start.name} must be {asked} (got {given})")

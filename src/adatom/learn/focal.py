@@ -1,10 +1,11 @@
-"""How well a network finds the columns of focal series that it never saw."""
+"""Focal series that a network never saw: what its scores mean, and how well it finds columns."""
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy.optimize import minimize
 
+from adatom.core.errors import ModelError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of, make_child_rng
 from adatom.detect.focal import draw_maps, pick_columns
@@ -66,6 +67,11 @@ def calibrate_series(
     -------
     Calibration
         For `find_series_atoms`.
+
+    Raises
+    ------
+    ModelError
+        If it finds no column at all.
     """
     labels = np.array(model.card.labels)
     parts, counts, away = [], [], []
@@ -90,6 +96,9 @@ def calibrate_series(
     column, evidence, signal, right, number = (
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
+    if not (right >= 0).any():
+        rule = f"must find columns in {n_series} held-out series to be calibrated (found none)"
+        raise ModelError(f"{model.card.name}: {rule}; train it longer")
     found = Candidates(column, evidence, signal, right, number, np.array(counts))
     calibration = fit_calibration(found)
     return calibration.model_copy(update={"position": fit_position(np.concatenate(away))})

@@ -53,6 +53,9 @@ class ModelCard(Config):
     materials: tuple[str, ...] = Field(
         (), description="Materials that it was trained on; none: any lattice."
     )
+    defocus_range: tuple[float, float] | None = Field(
+        None, description="Å by which all images of a series may be off its defoci."
+    )
     dose_range: tuple[float, float] | None = Field(
         None, description="Incident e/Å² that it was trained on."
     )
@@ -71,7 +74,9 @@ class ModelCard(Config):
     min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
     calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
     recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")
-    start: str = Field("", description="Model that it was trained on from, and its checksum.")
+    start: dict[str, Any] = Field(
+        {}, description="Model that it was trained on from: name, checksum, recipe, its own start."
+    )
     n_steps: int = Field(0, ge=0, description="Steps it was trained for.")
     seed: int = Field(0, description="Seed of images and weights.")
     versions: dict[str, str] = Field({}, description="Versions of what trained it.")
@@ -268,7 +273,10 @@ def choose_model(material: str | None, *, is_series: bool = False) -> str:
             return card.name
     if is_series:
         known = ", ".join(card.name for card in cards) or "none"
-        raise ModelError(f"model: name one of those that take focal series with --model ({known})")
+        raise ModelError(
+            f"model: none that ships is chosen for focal series of {material or 'unknown material'}"
+            f"; name one with --model (shipped: {known})"
+        )
     for card in cards:
         if not card.materials:
             return card.name

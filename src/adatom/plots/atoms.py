@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.lines import Line2D
 
+from adatom.core.materials import find_role
 from adatom.plots.style import (
     TEXT_SIZE,
     draw_scale_bar,
@@ -19,7 +20,7 @@ from adatom.plots.style import (
 )
 
 RADIUS = 0.55  # Å: a third of the distance of neighboring columns in MX2
-RARE = ("X1", "S1", "dopant", "Si")
+RARE = ("X1", "dopant", "Si")
 
 
 def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
@@ -52,6 +53,11 @@ def draw_image(image: xr.DataArray, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def is_rare(label: str) -> bool:
+    """Whether atoms of a label matter because they are rare: X1 (or S1, …), dopant, Si."""
+    return find_role(label) in RARE
+
+
 def draw_atoms(
     image: xr.DataArray,
     atoms: pd.DataFrame,
@@ -61,8 +67,8 @@ def draw_atoms(
 ) -> Axes:
     """Draw an image with a circle around every atom, colored by label.
 
-    Labels that matter because they are rare (X1, dopant, Si) get a larger and thicker circle, so
-    that color alone does not tell them apart.
+    Labels that matter because they are rare (X1 or S1, dopant, Si) get a larger and thicker circle,
+    so that color alone does not tell them apart.
 
     Parameters
     ----------
@@ -86,7 +92,7 @@ def draw_atoms(
     colors = label_colors(order_labels(label for label, n in counts.items() if n))
     handles = []
     for label, color in colors.items():
-        rare = label in RARE
+        rare = is_rare(label)
         places = atoms.loc[atoms["label"] == label, ["x", "y"]].to_numpy()
         size = np.full(len(places), 2 * RADIUS * (1.35 if rare else 1.0))
         circles = EllipseCollection(
@@ -118,7 +124,7 @@ def draw_atoms(
 
 
 def order_labels(labels: Iterable[str]) -> list[str]:
-    """Put M, X2, X1 and dopant first, and the others in alphabetical order after them.
+    """Put M, X2, X1 (or Mo, S2, S1, …) and dopant first, then the others by the alphabet.
 
     Parameters
     ----------
@@ -135,6 +141,5 @@ def order_labels(labels: Iterable[str]) -> list[str]:
     >>> order_labels(["dopant", "C", "X2", "M"])
     ['M', 'X2', 'dopant', 'C']
     """
-    given = set(labels)
-    known = [label for label in ("M", "X2", "X1", "dopant") if label in given]
-    return known + sorted(given - set(known))
+    first = {role: number for number, role in enumerate(("M", "X2", "X1", "dopant"))}
+    return sorted(set(labels), key=lambda label: (first.get(find_role(label), len(first)), label))

@@ -13,6 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
+from adatom.core.materials import find_role
+
 LARGEST_PX = 1600
 TEXT_SIZE = 9
 GRAY = "#555555"
@@ -23,7 +25,7 @@ FIXED_COLORS["Si"] = COLORS[4]
 
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Color of each label: always the same one for M, X2, X1, dopant and Si.
+    """Color of each label: always the same one for M, X2, X1 (or Mo, S2, …), dopant and Si.
 
     Parameters
     ----------
@@ -36,10 +38,11 @@ def label_colors(labels: Iterable[str]) -> dict[str, str]:
         Color as `#rrggbb` by label.
     """
     labels = list(dict.fromkeys(labels))
-    free = [color for color in COLORS if color not in {FIXED_COLORS.get(name) for name in labels}]
-    others = [name for name in labels if name not in FIXED_COLORS]
+    fixed = {name: FIXED_COLORS.get(find_role(name)) for name in labels}
+    free = [color for color in COLORS if color not in fixed.values()]
+    others = [name for name in labels if fixed[name] is None]
     given = {name: free[number % len(free)] for number, name in enumerate(others)}
-    return {name: FIXED_COLORS.get(name) or given[name] for name in labels}
+    return {name: fixed[name] or given[name] for name in labels}
 
 
 def make_axes(ax: Axes | None, size: tuple[float, float] = (3.5, 2.4)) -> Axes:

@@ -12,7 +12,7 @@ import xarray as xr
 from adatom.core.materials import Material
 from adatom.core.memory import release_memory
 from adatom.core.table_files import TableParts, read_columns
-from adatom.plots.atoms import RARE, draw_atoms
+from adatom.plots.atoms import draw_atoms, is_rare
 from adatom.plots.calibration import draw_calibration
 from adatom.plots.histograms import (
     draw_counts,
@@ -44,17 +44,16 @@ def read_circled(table: Path, frame: int) -> tuple[pd.DataFrame, Counter[str]]:
     counts : Counter
         Atoms of each label.
     """
-    columns = ("frame", "atom", "x", "y", "label", "score")
+    columns = ("atom", "x", "y", "label", "score")
     kept: list[pd.DataFrame] = []
     counts: Counter[str] = Counter()
-    for part in TableParts(table, columns):
-        mine = part[part["frame"] == frame].drop(columns="frame")
+    for mine in TableParts(table, columns, frame):
         counts.update(map(str, mine["label"]))
         kept.append(mine)
         if counts.total() > MOST_CIRCLES:
-            every = pd.concat(kept)
-            kept = [every[every["label"].isin(RARE)].groupby("label").head(MOST_CIRCLES)]
-    return pd.concat(kept, ignore_index=True), counts
+            every, rare = pd.concat(kept), [label for label in counts if is_rare(label)]
+            kept = [every[every["label"].isin(rare)].groupby("label").head(MOST_CIRCLES)]
+    return pd.concat(kept or [pd.DataFrame(columns=list(columns))], ignore_index=True), counts
 
 
 def _draw_circled(image: xr.DataArray, table: Path, frame: int) -> Any:

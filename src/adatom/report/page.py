@@ -9,7 +9,7 @@ import pandas as pd
 
 from adatom.core.errors import FileError
 from adatom.core.runs import read_record
-from adatom.plots.atoms import RARE
+from adatom.plots.atoms import is_rare
 from adatom.plots.style import format_length, label_colors, round_length
 from adatom.report.figures import read_circled
 
@@ -101,14 +101,13 @@ def _make_overlay(record: dict[str, Any], circled: pd.DataFrame) -> dict[str, An
             {"x": f"{x - left:.2f}", "y": f"{y - top:.2f}", "atom": atom, "score": score}
             for x, y, atom, score in rows[["x", "y", "atom", "score"]].itertuples(index=False)
         ]
-        is_rare = label in RARE
         layers.append(
             {
                 "label": label,
                 "color": colors[label],
                 "circles": circles,
-                "radius": 0.75 if is_rare else 0.55,
-                "stroke": 0.22 if is_rare else 0.12,
+                "radius": 0.75 if is_rare(label) else 0.55,
+                "stroke": 0.22 if is_rare(label) else 0.12,
             }
         )
     bar = round_length(view["width"] / 5)

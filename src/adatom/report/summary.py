@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from adatom.core.materials import find_role
 from adatom.core.tables import check_atoms
 
-# Labels that are two states of the same site: their fraction is one of these sites.
-SITES = {name: pair for pair in (("X2", "X1"), ("S2", "S1")) for name in pair}
+SITES = ("X2", "X1")  # two states of the same site: their fraction is one of these sites
 # Between the first and the second shell of a honeycomb (1 and √3 neighbor distances).
 SHELL = 1.37
 
@@ -107,8 +107,8 @@ def summarize_atoms(
 
 def _summarize_label(label: str, tallies: dict[str, _Tally], area: float) -> LabelSummary:
     mine = tallies[label]
-    shared = [name for name in SITES.get(label, ()) if name in tallies]
-    is_shared = len(shared) > 1
+    shared = [name for name in tallies if find_role(name) in SITES]
+    is_shared = find_role(label) in SITES and len(shared) > 1
     total = sum(tallies[name].count for name in (shared if is_shared else tallies))
     low, high = find_wilson_interval(mine.count, total)
     has_errors = mine.count > 0 and len(mine.errors) > 0
@@ -134,7 +134,7 @@ def _make_sentence(rows: list[LabelSummary], n_atoms: int) -> str:
     for row in rows:
         name = "dopants" if row.label == "dopant" and row.count != 1 else row.label
         part = f"{row.count:,} {name}"
-        if row.label == "X1" and row.count:
+        if find_role(row.label) == "X1" and row.count:
             part += f" ({100 * row.fraction:.1f} % of the {row.of})"
         parts.append(part)
     return f"{n_atoms:,} columns: {', '.join(parts)}."

@@ -1,6 +1,7 @@
 """How strongly the columns of an image scatter, and what shape each has."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from ase import Atoms
@@ -156,25 +157,26 @@ def _slice_columns(
     kind, angle = arrays["kind"][first], arrays["angle"][first]
     angles = np.unique(angle) if len(angle) else np.zeros(1)
     lenses = [CrystalLens(response, microscope, size, float(turn)) for turn in angles]
+
+    @cache
+    def draw(number: int, index: int, level: int) -> Transfer:
+        return lenses[number].image(response.modes[index][level], tail=tail)
+
     parts = []
-    for turn, lens in zip(angles, lenses, strict=True):
-        for index, levels in enumerate(response.modes):
+    for number, turn in enumerate(angles):
+        for index in range(len(response.modes)):
             mine = (kind == index) & (angle == turn)
-            for modes, share in zip(levels, weights, strict=True):
+            for level, share in enumerate(weights):
                 if (mine & (share > 0)).any():
-                    parts.append((mine * share, lens.image(modes, tail=tail)))
+                    parts.append((mine * share, draw(number, index, level)))
     shares = response.weigh(np.array([mean]))[:, 0]
+    levels = np.flatnonzero(shares)
     # The height of a peak does not depend on the direction.
     peaks = [
-        sum(
-            share * _peak_of(lenses[0].image(modes, tail=tail))
-            for modes, share in zip(levels, shares, strict=True)
-            if share > 0
-        )
-        for levels in response.modes
+        sum(shares[level] * _peak_of(draw(0, index, level)) for level in levels)
+        for index in range(len(response.modes))
     ]
-    nothing = [(np.zeros(len(kind)), lenses[0].image(response.modes[0][0]))]
-    return Scattering(parts or nothing, float(max(peaks)))
+    return Scattering(parts or [(np.zeros(len(kind)), draw(0, 0, 0))], float(max(peaks)))
 
 
 def _happens(chance: float | Draw, rng: np.random.Generator) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from ase.data import atomic_numbers
 
-from adatom.core.materials import Material
+from adatom.core.materials import Material, find_role
 
 HEIGHTS = {"X2": (0.5, -0.5), "X1": (0.5,)}  # in thicknesses of the sheet; others lie at 0
 
@@ -36,7 +36,7 @@ def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Materia
     counts: Counter[Hashable] = Counter()
     for part in parts:
         for number, frame in part.groupby("frame"):
-            counts[number] += sum(len(_heights(label, material)) for label in frame["label"])
+            counts[number] += sum(len(_heights(label)) for label in frame["label"])
     if not counts:
         return
     begun: set[Hashable] = set()
@@ -52,23 +52,17 @@ def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Materia
                 file.write(atoms)
 
 
-def _heights(label: str, material: Material) -> tuple[float, ...]:
-    return HEIGHTS.get(_find_role(label, material), (0.0,))
-
-
-def _find_role(label: str, material: Material) -> str:
-    """Role behind a label that names its atoms: X2 for S2 of MoS2; roles stay."""
-    named = {material.name_column(role): role for role, _ in material.elements}
-    return named.get(label, label)
+def _heights(label: str) -> tuple[float, ...]:
+    return HEIGHTS.get(find_role(label), (0.0,))
 
 
 def _make_structure(columns: pd.DataFrame, material: Material) -> ase.Atoms:
     elements = dict(material.elements)
-    heights = [_heights(label, material) for label in columns["label"]]
+    heights = [_heights(label) for label in columns["label"]]
     rows = columns.loc[np.repeat(columns.index, [len(column) for column in heights])]
     z = material.thickness * np.array([height for column in heights for height in column])
     symbols = [
-        elements.get(_find_role(label, material), label if label in atomic_numbers else "X")
+        elements.get(find_role(label), label if label in atomic_numbers else "X")
         for label in rows["label"]
     ]
     structure = ase.Atoms(symbols, positions=np.column_stack([rows["x"], rows["y"], z]), pbc=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from adatom.core.config import Config
+from adatom.core.errors import FileError
 from adatom.core.journal import Journal
 from adatom.core.materials import Material, get_material
 from adatom.core.memory import release_memory
@@ -59,13 +60,14 @@ class AnalyzeConfig(Config):
     item: str | None = Field(None, description="Which image of a file that holds several.")
     focus: tuple[float, ...] | None = Field(
         None,
+        min_length=1,
         description="Defoci of a focal series, Å (+ is underfocus), in the order of its files or "
-        "of its stack.",
+        "of its stack; separated by spaces, after the files.",
     )
     use_lattice: bool = Field(
         True,
-        description="Let the neighbors help to place a column at low dose. Off, positions have "
-        "larger errors, and displacements come back whole.",
+        description="Let the neighbors help to place a column of a HAADF image at low dose. Off, "
+        "positions have larger errors, and displacements come back whole.",
     )
 
 
@@ -142,6 +144,8 @@ def analyze_image(
 
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
+    if not paths:
+        raise FileError("path: must name a file (got none)")
     material = get_material(config.material) if config.material else None
     place = choose_folders(paths[:1], out, config.item)[0]
     step, timings = _make_clock(report)
@@ -294,7 +298,7 @@ def _write_results(
     """Write structure and figures; return the summary, and where the image lies."""
     from adatom.core.table_files import TableParts
     from adatom.images.resample import shrink_image
-    from adatom.images.series import pick_image
+    from adatom.images.units import pick_image
     from adatom.report.figures import write_figures
     from adatom.report.summary import find_neighbor_distances, summarize_atoms
     from adatom.structures.write import write_structure

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("adatom")
 LARGEST_MISFIT = 0.03
+FOCUS_SLACK = 10.0  # Å; a focus is hardly known better
 
 
 def collect_notes(
@@ -92,7 +93,7 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     Returns
     -------
     tuple of str
-        Another modality, material, or more noise than in the training.
+        Another modality, material, focus or dose than in the training, or more noise.
     """
     from adatom.core.table_files import read_columns
 
@@ -105,6 +106,8 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     if material is not None and card.materials and material.name not in card.materials:
         known = ", ".join(card.materials)
         notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
+    if card.focal_series:
+        return tuple(notes) + _doubt_series(calibration, card)
     columns = read_columns(table, ("intensity", "intensity_err"))
     signal = float((columns["intensity"] / columns["intensity_err"]).median())
     if card.signal_range is not None and signal < card.signal_range[0]:
@@ -113,3 +116,32 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
             f"signal to noise of {signal:.2g} (trained from {card.signal_range[0]:.2g})."
         )
     return tuple(notes)
+
+
+def _doubt_series(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...]:
+    """Focus and dose of a focal series against those of the training."""
+    from adatom.detect.atoms import is_counted
+
+    image, notes = calibration.image, []
+    off = float((image["focus"].to_numpy() - card.focal_series).mean())
+    if card.defocus_range is not None and not _is_within(off, card.defocus_range, FOCUS_SLACK):
+        low, high = card.defocus_range
+        known = ", ".join(f"{focus:+.0f}" for focus in card.focal_series)
+        notes.append(
+            f"The focus of the series is {off:+.0f} Å off that of the training ({known} Å, each "
+            f"{low:+.0f} to {high:+.0f} Å)."
+        )
+    if card.dose_range is not None and is_counted(image):
+        area = calibration.pixel_size[0] * calibration.pixel_size[1]
+        dose = float(image.mean()) / area
+        low, high = card.dose_range
+        if not 0.9 * low <= dose <= 1.1 * high:
+            notes.append(
+                f"An image of the series has {dose:.3g} e/Å²; {card.name} was trained on {low:.3g} "
+                f"to {high:.3g}."
+            )
+    return tuple(notes)
+
+
+def _is_within(value: float, limits: tuple[float, float], slack: float) -> bool:
+    return limits[0] - slack <= value <= limits[1] + slack
