@@ -87,3 +87,9 @@ def test_changed_weights_cards_and_names_are_refused(saved, tmp_path):
 )
 def test_the_model_is_the_one_that_knows_the_material(material, name):
     assert choose_model(material) == name
+
+
+def test_focal_series_have_models_of_their_own():
+    assert choose_model("MoS2", is_series=True) == "hrtem-mos2"
+    with pytest.raises(ModelError, match=r"focal series of graphene; name one .*hrtem-mos2"):
+        choose_model("graphene", is_series=True)

@@ -1,5 +1,6 @@
 import json
 import weakref
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -246,3 +247,31 @@ def test_lattice_is_left_out_on_request(truth, tmp_path, use_lattice):
     config = AnalyzeConfig(use_lattice=use_lattice)
     analyze_image(tmp_path / "sheet.zarr", tmp_path, config=config)
     assert [found.refine.use_lattice for found in seen] == [use_lattice]
+
+
+def test_a_series_of_another_focus_or_dose_is_doubted(sheet, tmp_path, monkeypatch):
+    image, _ = sheet
+    model = make_focal_model()
+    card = model.card.model_copy(
+        update={"defocus_range": (-40.0, 40.0), "dose_range": (5 / 0.04, 20 / 0.04)}
+    )
+    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: replace(model, card=card))
+    values = np.stack([image + 10 - image.mean()] * 3)
+    for focus, dose, said in (
+        ((-60, -10, 40), 1.0, ()),
+        ((130, 180, 230), 1.0, ("+160 Å off",)),
+        ((-30, 20, 70), 0.2, ("50 e/Å²",)),
+    ):
+        write_image(
+            xr.DataArray(
+                dose * values,
+                dims=("focus", "y", "x"),
+                coords={"focus": list(focus), "y": image.y, "x": image.x},
+                attrs={"units": "electrons", "modality": "HRTEM"},
+            ),
+            tmp_path / "series.zarr",
+        )
+        config = AnalyzeConfig(material="MoS2", model="bright")
+        result = analyze_image(tmp_path / "series.zarr", tmp_path, config=config)
+        assert len(result.warnings) == len(said)
+        assert all(text in warning for text, warning in zip(said, result.warnings, strict=True))

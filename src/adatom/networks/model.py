@@ -193,7 +193,7 @@ def load_model(name_or_path: str | Path) -> Model:
     -------
     Model
         The network in evaluation mode, its card, and where OpenVINO is installed the network
-        compiled for this CPU.
+        compiled for this CPU, if it takes single images.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def load_model(name_or_path: str | Path) -> Model:
             f"{path.with_suffix('.safetensors')}: does not hold the network of its card"
         ) from error
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(network, card, compile_network(network))
+    return Model(network, card, None if card.focal_series else compile_network(network))
 
 
 def list_models() -> list[ModelCard]:

@@ -18,7 +18,7 @@ MIME_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PLOTS = (
     ("scores", "Scores: how sure the network is of each column's label"),
     ("intensities", "Fitted intensities"),
-    ("errors", "Position errors that the fit states"),
+    ("errors", "Position errors as stated, one standard deviation"),
     ("neighbors", "Distances of neighboring columns"),
     ("counts", "Columns by frame"),
 )
