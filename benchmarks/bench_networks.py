@@ -39,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=(512, 1024))
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
+    parser.add_argument("--quick", action="store_true", help="256², forward only")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
@@ -47,8 +48,9 @@ def main() -> int:
         name, job, size = options.row
         return time_row(name, job, int(size), options.repeats)
     figures: dict[str, dict] = {}
-    for size in options.sizes:
-        for job in ("forward", "step"):
+    sizes, jobs = ((256,), ("forward",)) if options.quick else (options.sizes, ("forward", "step"))
+    for size in sizes:
+        for job in jobs:
             for name in ROWS:
                 # Training one layer after the other holds all copies; a buffer cannot be trained.
                 if job == "step" and (name.endswith("buffer") or (size > 512 and "naive" in name)):
@@ -63,7 +65,7 @@ def main() -> int:
     ratios = [
         figures[f"MSD-net, naive, forward, {size}"]["seconds"]
         / figures[f"MSD-net, blocks, forward, {size}"]["seconds"]
-        for size in options.sizes
+        for size in sizes
     ]
     print("naive over blocks:", *(f"{ratio:.1f}" for ratio in ratios))
     if options.json:
