@@ -10,6 +10,7 @@ import torch
 
 from adatom.detect.predict import predict_classes
 from adatom.networks import compiled
+from adatom.networks.compiled import _build_graph as build_graph
 from adatom.networks.compiled import _compile as compile_whole
 from adatom.networks.compiled import compile_network
 from adatom.networks.model import list_models, load_model
@@ -27,14 +28,17 @@ def network():
 
 
 def test_probabilities_are_those_of_torch(network):
-    pytest.importorskip("openvino")
-    run = compile_network(network)
+    """In single precision, also where a CPU has bfloat16: a network of chance varies too little."""
+    openvino = pytest.importorskip("openvino")
+    outputs, inputs = build_graph(network)
+    graph = openvino.Model([outputs], [inputs])
+    run = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in ((32, 32), (16, 40), (64, 4)):
         images = 2 + 3 * torch.randn(1, 2, *shape)
         with torch.inference_mode():
             expected = torch.softmax(network(images), dim=1).numpy()
         assert expected.std() > 0.01
-        np.testing.assert_allclose(run(images.numpy()), expected, atol=0.02)
+        np.testing.assert_allclose(run(images.numpy())[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +55,11 @@ def test_a_broken_compiler_is_seen_with_every_shipped_model(card, monkeypatch):
     assert compile_network(model.network) is None
 
 
-def test_threads_share_a_model(network):
+def test_threads_share_a_model():
     pytest.importorskip("openvino")
-    run = compile_network(network)
-    images = [np.full((1, 2, 64, 64), level, np.float32) for level in range(8)]
+    run = load_model("haadf-mx2").compiled
+    rng = np.random.default_rng(0)
+    images = [rng.standard_normal((1, 1, 64, 64)).astype(np.float32) for _ in range(8)]
     alone = [run(image).copy() for image in images]
     with ThreadPoolExecutor(4) as pool:
         for expected, found in zip(alone, pool.map(run, images), strict=True):
