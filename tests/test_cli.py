@@ -8,6 +8,7 @@ import pytest
 
 from adatom import cli
 from adatom.core.errors import ImageError
+from adatom.workflows.choose import find_inputs
 
 
 def run(capsys, *arguments):
@@ -113,12 +114,12 @@ def test_inputs_are_files_folders_and_patterns(tmp_path):
     for name in ("b.tif", "a.png", "notes.txt", ".hidden.tif"):
         (tmp_path / name).touch()
     (tmp_path / "c.zarr").mkdir()
-    found = [path.name for path in cli.find_inputs([str(tmp_path)])]
+    found = [path.name for path in find_inputs([str(tmp_path)])]
     assert found == ["a.png", "b.tif", "c.zarr"]
-    found = cli.find_inputs([str(tmp_path / "*.tif"), str(tmp_path / "b.tif")])
+    found = find_inputs([str(tmp_path / "*.tif"), str(tmp_path / "b.tif")])
     assert [path.name for path in found] == ["b.tif"]
-    assert [path.name for path in cli.find_inputs([str(tmp_path / "c.zarr")])] == ["c.zarr"]
-    assert cli.find_inputs([str(tmp_path)], as_movies=True) == [tmp_path]
+    assert [path.name for path in find_inputs([str(tmp_path / "c.zarr")])] == ["c.zarr"]
+    assert find_inputs([str(tmp_path)], as_movies=True) == [tmp_path]
 
 
 def test_interrupt_exits_with_130(capsys, monkeypatch):

@@ -1,6 +1,5 @@
 """The command line: every command calls one public function."""
 
-import glob
 import json
 import sys
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ from pydantic import ValidationError
 
 from adatom import __version__
 from adatom.core.config import describe_problems
-from adatom.core.errors import AdatomError, FileError
+from adatom.core.errors import AdatomError
 from adatom.core.progress import Report, show_progress
 from adatom.core.runs import plain_values
 from adatom.workflows.analyze import DEFAULT, AnalyzeConfig
-from adatom.workflows.choose import choose_folders
+from adatom.workflows.choose import choose_folders, find_inputs
 from adatom.workflows.vibrations import VibrationsConfig
 
 HELP = """From atomic-resolution microscope images to atoms, defects and their kinetics.
@@ -272,46 +271,6 @@ def card(
         _print_json(values)
     else:
         print(_format_mapping({key: value for key, value in values.items() if key != "recipe"}))
-
-
-def find_inputs(names: list[str], *, as_movies: bool = False) -> list[Path]:
-    """Turn files, folders and patterns into files, each once, in the order given.
-
-    Parameters
-    ----------
-    names : list of str
-        A folder stands for the images in it, a pattern for what matches it; a name that is
-        neither stays, so that its error comes from reading it.
-    as_movies : bool
-        Whether a folder is a movie, and its files the frames.
-
-    Returns
-    -------
-    list of Path
-        Files, and folders that are images themselves (zarr) or movies.
-
-    Raises
-    ------
-    FileError
-        If a folder or a pattern holds no image.
-    """
-    from adatom.images.read import SUFFIXES
-
-    found: list[Path] = []
-    for name in names:
-        path = Path(name)
-        inside = [path]
-        if path.is_dir() and path.suffix not in SUFFIXES and not as_movies:
-            images = (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
-            inside = sorted(item for item in images if not item.name.startswith("."))
-        elif not path.exists() and glob.has_magic(name):
-            inside = [Path(item) for item in sorted(glob.glob(name, recursive=True))]
-        if not inside:
-            raise FileError(
-                f"{name}: holds no image (known endings: {', '.join(sorted(SUFFIXES))})"
-            )
-        found += inside
-    return list(dict.fromkeys(found))
 
 
 def describe_error(error: BaseException) -> str:

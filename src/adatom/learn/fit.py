@@ -90,15 +90,7 @@ def train_model(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = Accelerator(mixed_precision="bf16" if has_fast_bf16(device) else "no")
     training = recipe.training
-    network = build_network(card)
-    progress = TrainingState()
-    if start is None:
-        _draw_weights(network, np.random.default_rng(training.seed))
-    else:
-        network.load_state_dict(start.network.state_dict())
-        progress.start = start.card.model_dump(
-            mode="json", include={"name", "checksum", "recipe", "start"}, exclude_defaults=True
-        )
+    network, progress = _begin(card, start, training.seed)
     average = build_network(card)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
@@ -232,6 +224,18 @@ def _check_training(recipe: Recipe | HrtemRecipe) -> None:
             f"dataset.size: must be a multiple of {step} pixels of {training.pixel_size:g} Å"
             f" (got {n_pixels})"
         )
+
+
+def _begin(card: ModelCard, start: Model | None, seed: int) -> tuple[Network, TrainingState]:
+    """Network with its first weights, and what the card will say of them."""
+    network = build_network(card)
+    if start is None:
+        _draw_weights(network, np.random.default_rng(seed))
+        return network, TrainingState()
+    network.load_state_dict(start.network.state_dict())
+    told = {"name", "checksum", "recipe", "start"}
+    origin = start.card.model_dump(mode="json", include=told, exclude_defaults=True)
+    return network, TrainingState(start=origin)
 
 
 def _check_start(start: ModelCard, card: ModelCard, resume: bool) -> None:

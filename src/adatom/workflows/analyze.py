@@ -143,9 +143,7 @@ def analyze_image(
     from adatom.report.page import write_report
 
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
-    if not paths:
-        raise FileError("path: must name a file (got none)")
+    paths = _list_paths(path)
     material = get_material(config.material) if config.material else None
     place = choose_folders(paths[:1], out, config.item)[0]
     step, timings = _make_clock(report)
@@ -199,6 +197,13 @@ def analyze_image(
         write_record(record, folder)
         write_report(folder)
     return RunResult(place, calibration, summary, notes)
+
+
+def _list_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
+    if not paths:
+        raise FileError("path: must name a file (got none)")
+    return paths
 
 
 def _read_input(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":

@@ -1,5 +1,6 @@
-"""What a run is called, and which model it takes."""
+"""Which files a run takes, what it is called, and which model it takes."""
 
+import glob
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +13,46 @@ from adatom.core.runs import SUFFIX
 
 if TYPE_CHECKING:
     from adatom.images.calibrate import Calibration
+
+
+def find_inputs(names: list[str], *, as_movies: bool = False) -> list[Path]:
+    """Turn files, folders and patterns into files, each once, in the order given.
+
+    Parameters
+    ----------
+    names : list of str
+        A folder stands for the images in it, a pattern for what matches it; a name that is
+        neither stays, so that its error comes from reading it.
+    as_movies : bool
+        Whether a folder is a movie, and its files the frames.
+
+    Returns
+    -------
+    list of Path
+        Files, and folders that are images themselves (zarr) or movies.
+
+    Raises
+    ------
+    FileError
+        If a folder or a pattern holds no image.
+    """
+    from adatom.images.read import SUFFIXES
+
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        inside = [path]
+        if path.is_dir() and path.suffix not in SUFFIXES and not as_movies:
+            images = (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+            inside = sorted(item for item in images if not item.name.startswith("."))
+        elif not path.exists() and glob.has_magic(name):
+            inside = [Path(item) for item in sorted(glob.glob(name, recursive=True))]
+        if not inside:
+            raise FileError(
+                f"{name}: holds no image (known endings: {', '.join(sorted(SUFFIXES))})"
+            )
+        found += inside
+    return list(dict.fromkeys(found))
 
 
 def choose_folders(
