@@ -61,7 +61,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     options = parser.parse_args()
     PROJECTIONS.update(UNSEEN)
-    models = [adatom.load_model(card.name) for card in adatom.list_models()]
+    models = [
+        adatom.load_model(card.name) for card in adatom.list_models() if not card.focal_series
+    ]
     n_images = 1 if options.quick else options.images
     print(f"{'lattice':16}{'dose':>5}" + "".join(f"{m.card.name:>16}" for m in models))
     figures, missed = {}, []
