@@ -18,7 +18,7 @@ from adatom.core.progress import show_progress
 from adatom.core.random import make_child_rng
 from adatom.detect.bounds import rare_label_bound
 from adatom.learn.focal import score_series, summarize_scores
-from adatom.simulate.hrtem import expect_electrons, form_images
+from adatom.simulate.hrtem import draw_steps, expect_electrons, form_images
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.simulate.recipe import HrtemRecipe, load_recipe
 from adatom.simulate.specimen import box_side, draw_specimen
@@ -88,7 +88,8 @@ def find_bound(recipe: HrtemRecipe, n_draws: int) -> dict[str, float]:
                 tilt=specimen.tilt,
                 config=recipe.slices,
             )
-            images = form_images(wave, scope, np.random.default_rng(index))
+            steps = draw_steps(scope, np.random.default_rng(index))
+            images = form_images(wave, scope, *steps)
             expected.append(expect_electrons(images, wave.grid.length, camera)[0])
         first, second = expected
         separations.append(np.sqrt(((first - second) ** 2 / ((first + second) / 2)).sum()))

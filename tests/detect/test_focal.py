@@ -9,7 +9,7 @@ from adatom.detect.atoms import find_atoms
 from adatom.detect.focal import PeakConfig, find_columns, find_map_peaks
 from adatom.images.normalize import FOCAL_NORMALIZATION
 from adatom.learn.targets import make_maps
-from adatom.networks.model import Model, ModelCard, build_network
+from adatom.networks.model import Calibration, Model, ModelCard, build_network
 
 CARD = ModelCard(
     name="tiny",
@@ -82,3 +82,20 @@ def test_what_does_not_fit_is_refused():
     haadf = CARD.model_copy(update={"focal_series": ()})
     with pytest.raises(ModelError, match="tiny takes single images"):
         find_columns(make_series(), Model(build_network(haadf).eval(), haadf))
+
+
+def test_models_of_one_focus_take_single_images_and_keep_their_frame():
+    calibration = {"weights": ((1, 0), (0, 1)), "offsets": (0, 0), "prior": (0.5, 0.5)}
+    card = CARD.model_copy(
+        update={"focal_series": (0.0,), "calibration": Calibration.model_validate(calibration)}
+    )
+    model = Model(build_network(card).eval(), card)
+    model.network.head.weight.data[0, 0] = 1.0
+    model.network.head.bias.data[:] = -4.0
+    image = make_series(1)[0].assign_coords(frame=4)
+    image[:] = (
+        1000 * make_maps(np.array([[8.0, 9], [30, 31]]), np.zeros(2, int), (1, 40, 40), 2.5)[0]
+    )
+    found = find_atoms(image, model)
+    assert sorted(found["x"].round(1)) == [6.1, 8.7]
+    assert found["frame"].tolist() == [4, 4]

@@ -69,6 +69,11 @@ def test_a_network_that_says_nothing_scores_nothing():
     assert rows["dose"].between(333, 33333).all()
     assert (rows.loc[rows["n_true_Mo"] > 0, "f1"] == 0).all()
     assert rows["n_true_Mo"].sum() > 3
+    assert rows["C23"].between(0, 500).all()
+    assert rows["C23"].nunique() == 3
+    assert rows["pixel_size"].between(0.109, 0.131).all()
+    assert rows["focus_error"].between(0.1, 15).all()
+    assert (rows["nearest_f1"] >= rows["f1"]).all()
 
 
 def test_errors_of_positions_are_recovered():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from adatom.metrics.detection import match_points, score_atoms
+from adatom.metrics.detection import match_points, score_atoms, score_nearest
 
 
 @given(st.integers(0, 2**31), st.integers(0, 40), st.integers(0, 40))
@@ -42,3 +42,13 @@ def test_scores_count_label_and_place():
     assert scores["M"]["recall"] == pytest.approx(1 / 2)
     assert scores["X2"]["precision"] == pytest.approx(1 / 2)
     assert scores["X1"]["f1"] == 0
+
+
+def test_nearest_neighbors_flatter_what_is_found_twice():
+    truth = pd.DataFrame({"x": [0.0, 5, 10], "y": 0.0, "label": ["M", "M", "X1"]})
+    twice = pd.DataFrame({"x": [-0.1, 0.1, 5, 10], "y": 0.0, "label": ["M", "M", "M", "X2"]})
+    # Three of four found ones are near a true one of their label, two of three true ones are met.
+    assert score_nearest(twice, truth, 0.5) == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    assert score_nearest(truth, truth, 0.5) == 1.0
+    assert score_nearest(truth.iloc[:0], truth.iloc[:0], 0.5) == 1.0
+    assert score_nearest(truth.iloc[:0], truth, 0.5) == 0.0

@@ -11,6 +11,7 @@ from adatom.optics.microscope import electron_wavelength
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import (
     Camera,
+    draw_steps,
     expect_electrons,
     form_images,
     record_images,
@@ -45,7 +46,7 @@ def test_images_are_those_of_abtem_by_hand(sheet):
     scope = ImagingMicroscope(
         energy_eV=80e3, defocus=20, focal_series=(0, 50), C30=-1e5, focal_spread=30
     )
-    images = form_images(wave, scope, np.random.default_rng(0))
+    images = form_images(wave, scope, *draw_steps(scope, np.random.default_rng(0)))
     assert (images[1] - theirs).std() < 0.002 * theirs.std()
     assert (images[0] - theirs).std() > 0.1 * theirs.std()
 
@@ -55,7 +56,7 @@ def test_a_weak_object_is_not_seen_at_the_zeros_of_the_transfer():
     film = Atoms("C60", rng.uniform(0, 1, (60, 3)) * [40, 40, 0.4], cell=(40, 40, 1))
     wave = simulate_exit_wave(film, 200e3)
     scope = ImagingMicroscope(energy_eV=200e3, defocus=1200)
-    image = form_images(wave, scope, rng)[0]
+    image = form_images(wave, scope, *draw_steps(scope, rng))[0]
     ky, kx = wave.grid.frequencies()
     k = np.hypot(ky[:, None], kx)
     # The wave leaves 0.8 Å behind the atoms.
@@ -81,6 +82,22 @@ def test_a_series_has_the_dose_and_the_foci_that_were_asked_for(sheet):
     np.testing.assert_allclose(series.mean(("y", "x")), mean, rtol=0.01)
     again = simulate_focal_series(wave, scope, camera, 3)
     np.testing.assert_array_equal(series, again)
+    assert series.attrs["defoci"] == [-25, 25, 75]
+    assert series.attrs["camera"]["dose"] == series.attrs["dose"]
+    assert series.attrs["microscope"]["shift"] == 0.5
+
+
+def test_steps_are_off_as_asked_and_a_common_shift_is_none():
+    scope = ImagingMicroscope(defocus=5, focal_series=(-30, 20, 70), focus_error=4, shift=0.5)
+    rng = np.random.default_rng(0)
+    drawn = [draw_steps(scope, rng) for _ in range(2000)]
+    errors = np.array([defoci for defoci, _ in drawn]) - [-25, 25, 75]
+    np.testing.assert_allclose(errors.mean(axis=0), 0, atol=0.4)
+    np.testing.assert_allclose(errors.std(axis=0), 4, rtol=0.06)
+    shifts = np.array([shifts for _, shifts in drawn])
+    np.testing.assert_allclose(shifts.sum(axis=1), 0, atol=1e-12)
+    # Of the variance of a uniform one, a third goes with the mean of three.
+    np.testing.assert_allclose(shifts.std(axis=0), 0.5 / 3**0.5 * (2 / 3) ** 0.5, rtol=0.06)
 
 
 @pytest.mark.parametrize("is_counting", [False, True])
@@ -107,7 +124,7 @@ def test_mtf_falls_to_its_half_at_twice_its_frequency():
 def test_pixels_may_be_larger_or_smaller_than_those_of_the_wave(sheet):
     wave = simulate_exit_wave(sheet, 80e3).crop(1.6)
     scope = ImagingMicroscope(energy_eV=80e3, defocus=60, focal_spread=30)
-    image = form_images(wave, scope, np.random.default_rng(0))
+    image = form_images(wave, scope, *draw_steps(scope, np.random.default_rng(0)))
     expected = []
     for pixel in (0.1, 0.2):
         camera = Camera(pixel_size=pixel, dose=1e12, mtf_floor=1)
@@ -121,7 +138,7 @@ def test_pixels_may_be_larger_or_smaller_than_those_of_the_wave(sheet):
 def test_other_energies_are_refused(sheet):
     wave = simulate_exit_wave(sheet, 80e3)
     with pytest.raises(ConfigError, match="that of the wave"):
-        form_images(wave, ImagingMicroscope(energy_eV=60e3), np.random.default_rng(0))
+        form_images(wave, ImagingMicroscope(energy_eV=60e3), np.zeros(1), np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize("is_counting", [False, True])

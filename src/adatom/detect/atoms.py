@@ -45,8 +45,8 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
     ----------
     image : DataArray
         One image with dims (y, x) and their coordinates in Å. Where `units` is "electrons", the
-        values are taken for counts with Poisson noise. A large one is read part by part. Or a
-        focal series, dims (focus, y, x), for models that take these.
+        values are taken for counts with Poisson noise. A large one is read part by part, unless
+        the model is of HRTEM. Or a focal series, dims (focus, y, x), for models that take these.
     model : Model
         What `load_model` gives.
     config : FindConfig
@@ -93,15 +93,19 @@ def find_atoms_by_part(
         Atoms table of one part after the other that is not done; `atom` counts on. Without `done`
         at least one, perhaps empty.
     """
+    card = model.card
+    frame = int(image.frame) if "frame" in image.coords else 0
+    if image.dims == ("y", "x") and len(card.focal_series) == 1:
+        image = image.expand_dims("focus")
     if "focus" in image.dims:
         if not list(done):
-            yield find_series_atoms(image, model, threshold=config.threshold)
+            found = find_series_atoms(image, model, threshold=config.threshold)
+            yield found.assign(frame=frame)
         return
     if image.dims != ("y", "x"):
         rule = "must have dims (y, x) or (focus, y, x)"
         raise ImageError(f"image: {rule} (got {image.dims}); take one frame at a time")
     size = pixel_size(image)
-    card = model.card
     if card.focal_series:
         raise ModelError(f"model: must take single images ({card.name} takes focal series)")
     if not all(card.pixel_size_range[0] <= s <= card.pixel_size_range[1] for s in size):
@@ -110,7 +114,6 @@ def find_atoms_by_part(
             f"image: pixel size must be {low:g} to {high:g} Å for {card.name} "
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
-    frame = int(image.frame) if "frame" in image.coords else 0
     parts, seams, n_found = split_image(image), Seams(), 0
     for table, part in zip(done, parts, strict=False):
         seams.note(part, table["y"].to_numpy(), table["x"].to_numpy())

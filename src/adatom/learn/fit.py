@@ -3,6 +3,8 @@
 import math
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import adatom
 from adatom.core.errors import ConfigError, ModelError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of
+from adatom.core.workers import count_cores
 from adatom.images.normalize import FOCAL_NORMALIZATION, NormalizeConfig
 from adatom.learn.checkpoint import (
     BEST,
@@ -105,31 +108,39 @@ def train_model(
         weigh_maps(held_out) if card.focal_series else weigh_classes(held_out, len(card.labels) + 1)
     )
     running = math.nan
-    for batch in loader:
-        if progress.step >= training.n_steps or _is_stuck(progress, recipe):
-            break
-        latest = _take_step(
-            accelerator, network, optimizer, batch, weights, _learning_rate(progress.step, recipe)
-        )
-        progress.step += 1
-        if not math.isfinite(latest):
-            raise ModelError(
-                f"{folder}: the loss is {latest} at step {progress.step}; lower "
-                f"training.learning_rate (got {training.learning_rate:g})"
+    with _leave_cores(n_workers):
+        for batch in loader:
+            if progress.step >= training.n_steps or _is_stuck(progress, recipe):
+                break
+            latest = _take_step(
+                accelerator,
+                network,
+                optimizer,
+                batch,
+                weights,
+                _learning_rate(progress.step, recipe),
             )
-        _update_average(average, accelerator.unwrap_model(network), progress.step, training.average)
-        running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
-        if report and progress.step % 10 == 0:
-            line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
-            report(progress.step, training.n_steps, line)
-        if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
-            held_out_loss = _evaluate(average, held_out, weights)
-            if held_out_loss < progress.best_loss:
-                progress.best_loss, progress.best_step = held_out_loss, progress.step
-                save_whole(average.state_dict(), folder / BEST)
-            write_history(folder, progress.step, running, held_out_loss)
-            bare = accelerator.unwrap_model(network)
-            save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
+            progress.step += 1
+            if not math.isfinite(latest):
+                raise ModelError(
+                    f"{folder}: the loss is {latest} at step {progress.step}; lower "
+                    f"training.learning_rate (got {training.learning_rate:g})"
+                )
+            _update_average(
+                average, accelerator.unwrap_model(network), progress.step, training.average
+            )
+            running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
+            if report and progress.step % 10 == 0:
+                line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
+                report(progress.step, training.n_steps, line)
+            if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
+                held_out_loss = _evaluate(average, held_out, weights)
+                if held_out_loss < progress.best_loss:
+                    progress.best_loss, progress.best_step = held_out_loss, progress.step
+                    save_whole(average.state_dict(), folder / BEST)
+                write_history(folder, progress.step, running, held_out_loss)
+                bare = accelerator.unwrap_model(network)
+                save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
     average.load_state_dict(load_file(folder / BEST))
     card = card.model_copy(
         update={
@@ -258,6 +269,17 @@ def _make_loader(recipe: Recipe | HrtemRecipe, n_steps_done: int, n_workers: int
         prefetch_factor=4 if n_workers else None,
         worker_init_fn=_one_thread,
     )
+
+
+@contextmanager
+def _leave_cores(n_workers: int) -> Iterator[None]:
+    """As many threads as cores are left: one more waits for the simulation, the others for it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count_cores() - n_workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _draw_weights(network: Network, rng: np.random.Generator) -> None:

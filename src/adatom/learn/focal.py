@@ -13,7 +13,7 @@ from adatom.detect.scores import measure_evidence
 from adatom.detect.series import pick_atoms, propose_map_columns, weigh_raw
 from adatom.learn.evaluate import Candidates, fit_calibration
 from adatom.learn.samples import CALIBRATION
-from adatom.metrics.detection import match_points
+from adatom.metrics.detection import match_points, score_nearest
 from adatom.networks.model import Calibration, Model
 from adatom.simulate.recipe import HrtemRecipe
 from adatom.simulate.wave_set import simulate_series
@@ -21,6 +21,7 @@ from adatom.simulate.wave_set import simulate_series
 BORDER = 10  # pixels that are left out
 TOLERANCE = 0.5  # Å
 LEAST_SCORE = 0.5  # of any column
+DRAWN = ("energy_eV", "defocus", "C12", "C21", "C23", "C30", "focal_spread", "shift")
 
 
 def draw_held_out(recipe: HrtemRecipe, split: int, index: int) -> tuple[xr.DataArray, pd.DataFrame]:
@@ -154,10 +155,13 @@ def score_series(
     Returns
     -------
     DataFrame
-        One row per series: dose (e/Å² per image), f1 (a column counts if place and label are
-        right), sites_f1 (the place alone), rms (Å, per axis, of the right places), and of each
-        label n_true_LABEL, n_found_LABEL, n_right_LABEL, by the published rule (peaks above 0.6);
-        of a calibrated model the same of its atoms table, with the prefix `atoms_`.
+        One row per series: dose (e/Å² per image), what was drawn of the microscope (energy_eV;
+        defocus, C12, C21, C23, C30, focal_spread, shift, and focus_error, rms of the series, all
+        in Å), pixel_size (Å), f1 (a column counts if place and label are right), sites_f1 (the
+        place alone), nearest_f1 (as `score_nearest` matches), rms (Å, per axis, of the right
+        places), and of each label n_true_LABEL, n_found_LABEL, n_right_LABEL, by the published
+        rule (peaks above 0.6); of a calibrated model the same of its atoms table, with the prefix
+        `atoms_`.
 
     Notes
     -----
@@ -171,7 +175,7 @@ def score_series(
         corner = np.array([float(series.y[0]), float(series.x[0])])
         end = corner + (np.array(series.shape[1:]) - 1 - BORDER) * pixel_size
         limits = corner + BORDER * pixel_size, end
-        row = {"dose": series.attrs["dose"]}
+        row = {"dose": series.attrs["dose"], **_describe_microscope(series)}
         row |= count_columns(pick_columns(maps, card), truth, card.labels, limits)
         if card.calibration.weights:
             atoms = pick_atoms(maps, card, threshold=LEAST_SCORE)
@@ -181,6 +185,15 @@ def score_series(
         if report:
             report(index + 1, n_series, "series scored")
     return pd.DataFrame(rows)
+
+
+def _describe_microscope(series: xr.DataArray) -> dict[str, float]:
+    """What was drawn of the microscope, Å and eV."""
+    drawn, errors = series.attrs["microscope"], series.attrs["defoci"] - series["focus"].to_numpy()
+    row = {name: float(drawn.get(name, 0.0)) for name in DRAWN}
+    row["focus_error"] = float(np.sqrt((errors**2).mean()))
+    row["pixel_size"] = float(series.y[1] - series.y[0])
+    return row
 
 
 def count_columns(
@@ -211,6 +224,7 @@ def count_columns(
     is_true, is_found = (
         np.all((points >= limits[0]) & (points <= limits[1]), axis=1) for points in (there, here)
     )
+    nearest_f1 = score_nearest(found[is_found], truth[is_true], TOLERANCE)
     is_found[matches.found] = is_true[matches.true]
     kind, true_kind = found["label"].to_numpy(), truth["label"].to_numpy()
     inside = is_true[matches.true]
@@ -221,6 +235,7 @@ def count_columns(
     row = {
         "f1": 2 * int(is_right.sum()) / total if total else 1.0,
         "sites_f1": 2 * len(is_right) / total if total else 1.0,
+        "nearest_f1": nearest_f1,
         "rms": float(np.sqrt(np.mean(away**2))) if len(away) else np.nan,
     }
     for label in labels:
@@ -243,7 +258,7 @@ def summarize_scores(rows: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, f
     Returns
     -------
     dict
-        f1 and sites_f1 (means over the series), f1_5th (their 5th percentile), rms (Å), and
+        f1, sites_f1, nearest_f1 (means over the series), f1_5th (5th percentile), rms (Å), and
         LABEL_f1 (of all columns together), by the published rule; with the prefix `atoms_` those
         of the atoms tables, where the rows hold them.
     """
@@ -253,6 +268,7 @@ def summarize_scores(rows: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, f
             f"{rule}f1": float(rows[f"{rule}f1"].mean()),
             f"{rule}f1_5th": float(rows[f"{rule}f1"].quantile(0.05)),
             f"{rule}sites_f1": float(rows[f"{rule}sites_f1"].mean()),
+            f"{rule}nearest_f1": float(rows[f"{rule}nearest_f1"].mean()),
             f"{rule}rms": float(np.sqrt((rows[f"{rule}rms"] ** 2).mean())),
         }
         for label in labels:

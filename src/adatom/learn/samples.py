@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import torch
+import xarray as xr
 from torch.utils.data import IterableDataset, get_worker_info
 
 from adatom.core.random import make_child_rng
@@ -12,9 +14,15 @@ from adatom.images.resample import resample_image
 from adatom.learn.targets import make_maps, make_target
 from adatom.simulate.example import simulate_example
 from adatom.simulate.recipe import HrtemRecipe, Recipe
-from adatom.simulate.wave_set import simulate_series
+from adatom.simulate.wave_set import (
+    StoredWave,
+    look_at,
+    simulate_series,
+    simulate_small_wave,
+)
 
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2
+N_KEPT = 16  # specimens that are looked at in turn
 
 
 def make_pair(
@@ -40,7 +48,7 @@ def make_pair(
     """
     rng = make_child_rng(recipe.training.seed, split, index)
     if isinstance(recipe, HrtemRecipe):
-        return _make_focal_pair(recipe, rng)
+        return _show_columns(recipe, *simulate_series(recipe, recipe.n_field, rng), rng)
     return _make_haadf_pair(recipe, rng)
 
 
@@ -59,12 +67,11 @@ def _make_haadf_pair(recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndarr
     return image[None], target
 
 
-def _make_focal_pair(
-    recipe: HrtemRecipe, rng: np.random.Generator
+def _show_columns(
+    recipe: HrtemRecipe, series: xr.DataArray, truth: pd.DataFrame, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At the pixel size of the camera."""
+    """At the pixel size of the camera; of a large image a part that holds a column."""
     training = recipe.training
-    series, truth = simulate_series(recipe, training.n_pixels, rng)
     pixel_size = float(series.y[1] - series.y[0])
     images = [
         normalize_image(image, pixel_size, config=FOCAL_NORMALIZATION) for image in series.values
@@ -73,8 +80,37 @@ def _make_focal_pair(
     classes = np.array([recipe.labels.index(label) for label in shown["label"]], int)
     corner = float(series.y[0]), float(series.x[0])
     centers = (shown[["y", "x"]].to_numpy() - corner) / pixel_size
-    shape = (len(recipe.labels), training.n_pixels, training.n_pixels)
-    return np.stack(images), make_maps(centers, classes, shape, training.width / pixel_size)
+    shape = (len(recipe.labels), recipe.n_field, recipe.n_field)
+    maps = make_maps(centers, classes, shape, training.width / pixel_size)
+    spare = recipe.n_field - training.n_pixels
+    if spare == 0:
+        return np.stack(images), maps
+    column = rng.choice(centers) if len(centers) else np.full(2, spare / 2)
+    top, left = np.clip(column - training.n_pixels * rng.random(2), 0, spare).astype(int)
+    part = np.s_[:, top : top + training.n_pixels, left : left + training.n_pixels]
+    return np.stack(images)[part], maps[part]
+
+
+def turn_pair(
+    image: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn image and target by quarters, and mirror them or not.
+
+    Parameters
+    ----------
+    image, target : (F, N, N), (C, N, N) arrays
+        They belong together.
+    rng : Generator
+        Draws one of the eight ways.
+
+    Returns
+    -------
+    image, target : arrays
+        As if specimen and microscope had been turned and mirrored.
+    """
+    n_turns, step = int(rng.integers(4)), int(rng.choice([-1, 1]))
+    image, target = (np.rot90(maps, n_turns, axes=(1, 2))[..., ::step] for maps in (image, target))
+    return np.ascontiguousarray(image), np.ascontiguousarray(target)
 
 
 class SimulatedPairs(IterableDataset):
@@ -90,12 +126,46 @@ class SimulatedPairs(IterableDataset):
 
     def __init__(self, recipe: Recipe | HrtemRecipe, start: int):
         self.recipe, self.start = recipe, start
+        self._waves: dict[int, StoredWave] = {}
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Pairs of this worker."""
         worker = get_worker_info()
         index = self.start + (worker.id if worker else 0)
         while True:
-            image, target = make_pair(self.recipe, TRAINING, index)
+            image, target = self.make_pair(index)
             yield torch.from_numpy(image), torch.from_numpy(target)
             index += worker.num_workers if worker else 1
+
+    def make_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and target number `index`: of a specimen that other microscopes look at too.
+
+        Parameters
+        ----------
+        index : int
+            Number of the pair.
+
+        Returns
+        -------
+        image, target
+            As of the function `make_pair`; of focal series turned and mirrored at random.
+        """
+        recipe = self.recipe
+        if not isinstance(recipe, HrtemRecipe) or recipe.training.n_views == 1:
+            return make_pair(recipe, TRAINING, index)
+        training = recipe.training
+        rng = make_child_rng(training.seed, TRAINING, index)
+        stored = self._find_wave(recipe, index)
+        pair = _show_columns(recipe, *look_at(stored, recipe, recipe.n_field, rng), rng)
+        return turn_pair(*pair, rng)
+
+    def _find_wave(self, recipe: HrtemRecipe, index: int) -> StoredWave:
+        """Wave of the specimen of a pair. Neighbors in a batch are of others."""
+        training = recipe.training
+        first = index // (N_KEPT * training.n_views) * N_KEPT
+        number = first + index % N_KEPT
+        if number not in self._waves:
+            self._waves = {kept: wave for kept, wave in self._waves.items() if kept >= first}
+            rng = make_child_rng(training.seed, TRAINING, number, 0)
+            self._waves[number] = simulate_small_wave(recipe, recipe.n_field, rng)
+        return self._waves[number]

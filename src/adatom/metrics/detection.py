@@ -137,3 +137,33 @@ def score_atoms(
             "n_found": n_found,
         }
     return scores
+
+
+def score_nearest(found: pd.DataFrame, truth: pd.DataFrame, tolerance: float) -> float:
+    """F1 with every column matched to the nearest one of its label, which may serve several.
+
+    Parameters
+    ----------
+    found, truth : DataFrame
+        Columns x, y (Å), label.
+    tolerance : float
+        Largest distance of a match, Å.
+
+    Returns
+    -------
+    float
+        Never below that of `match_points`: several found columns may share a true one. As the
+        scripts of J. Madsen et al., Adv. Theory Simul. 1 (2018) 1800037, match.
+    """
+    near_found = near_true = 0
+    for label in truth["label"].unique():
+        here, there = (
+            table.loc[table["label"] == label, ["y", "x"]].to_numpy() for table in (found, truth)
+        )
+        if len(here):
+            near_found += int((cKDTree(there).query(here)[0] <= tolerance).sum())
+            near_true += int((cKDTree(here).query(there)[0] <= tolerance).sum())
+    if not len(found) or not len(truth):
+        return float(len(found) == len(truth))
+    precision, recall = near_found / len(found), near_true / len(truth)
+    return 2 * precision * recall / (precision + recall) if near_found else 0.0

@@ -63,11 +63,13 @@ def simulate_focal_series(
     -------
     DataArray
         Dims (focus, y, x), electrons per pixel; `focus` holds the defocus of each image as it is
-        meant, Å, y and x are in Å.
+        meant, Å, y and x are in Å. The attributes `microscope` and `camera` hold what was drawn,
+        and `defoci` the defocus that each image really has.
     """
     rng = make_rng(rng)
     microscope, camera = microscope.draw(rng), camera.draw(rng)
-    intensities = form_images(wave, microscope, rng)
+    defoci, shifts = draw_steps(microscope, rng)
+    intensities = form_images(wave, microscope, defoci, shifts)
     images, pixel_sizes = record_images(intensities, wave.grid.length, camera, rng)
     sides = zip(("y", "x"), images.shape[1:], pixel_sizes, strict=True)
     coords = {name: (name, np.arange(n) * size, {"units": "angstrom"}) for name, n, size in sides}
@@ -81,12 +83,41 @@ def simulate_focal_series(
             "energy_eV": float(microscope.energy_eV),  # type: ignore[arg-type]
             "dose": float(camera.dose),  # type: ignore[arg-type]
             "units": "electrons",
+            "microscope": microscope.model_dump(mode="json", exclude_defaults=True),
+            "camera": camera.model_dump(mode="json"),
+            "defoci": defoci.tolist(),
         },
     )
 
 
+def draw_steps(
+    microscope: ImagingMicroscope, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw where a microscope really focuses in a series, and how the images move.
+
+    Parameters
+    ----------
+    microscope : ImagingMicroscope
+        All of its numbers fixed.
+    rng : Generator
+        For the errors of the focus, and the shifts.
+
+    Returns
+    -------
+    defoci : (F,) array
+        Defocus of each image, Å.
+    shifts : (F, 2) array
+        Shift of each image along y and x, Å.
+    """
+    steps = np.array(microscope.focal_series)
+    shifts = float(microscope.shift) * rng.uniform(-1, 1, (len(steps), 2))  # type: ignore[arg-type]
+    shifts -= shifts.mean(axis=0)  # a shift of all is none that could be seen
+    errors = float(microscope.focus_error) * rng.standard_normal(len(steps))  # type: ignore[arg-type]
+    return float(microscope.defocus) + steps + errors, shifts  # type: ignore[arg-type]
+
+
 def form_images(
-    wave: ExitWave, microscope: ImagingMicroscope, rng: np.random.Generator
+    wave: ExitWave, microscope: ImagingMicroscope, defoci: np.ndarray, shifts: np.ndarray
 ) -> np.ndarray:
     """Intensity of each image of a focal series, before the camera.
 
@@ -96,8 +127,8 @@ def form_images(
         Behind the specimen.
     microscope : ImagingMicroscope
         All of its numbers fixed; its energy must be that of the wave.
-    rng : Generator
-        For the errors of the focus, and the shifts.
+    defoci, shifts : (F,), (F, 2) arrays
+        Of `draw_steps`, Å.
 
     Returns
     -------
@@ -117,13 +148,10 @@ def form_images(
     rows, columns = np.nonzero(wave.spectrum)
     ky, kx = (k[at] for k, at in zip(wave.grid.frequencies(), (rows, columns), strict=True))
     scattered = wave.spectrum[rows, columns]
-    shifts = float(microscope.shift) * rng.uniform(-1, 1, (len(microscope.focal_series), 2))  # type: ignore[arg-type]
-    shifts -= shifts.mean(axis=0)  # a shift of all is none that could be seen
     images = []
-    for step, (shift_y, shift_x) in zip(microscope.focal_series, shifts, strict=True):
-        error = float(microscope.focus_error) * rng.standard_normal()  # type: ignore[arg-type]
-        defocus = float(microscope.defocus) + step + error  # type: ignore[arg-type]
-        transfer = image_transfer(kx, ky, microscope.model_copy(update={"defocus": defocus}))
+    for defocus, (shift_y, shift_x) in zip(defoci, shifts, strict=True):
+        lens = microscope.model_copy(update={"defocus": float(defocus)})
+        transfer = image_transfer(kx, ky, lens)
         turn = np.exp(-2j * np.pi * (shift_y * ky + shift_x * kx))
         spectrum = np.zeros_like(wave.spectrum)
         spectrum[rows, columns] = scattered * transfer * turn
@@ -158,15 +186,15 @@ def record_images(
         the rounding to whole pixels.
     """
     expected, sizes = expect_electrons(intensities, length, camera)
-    seen = camera.transfer(_find_frequencies(expected.shape[1:], sizes))
+    seen = camera.transfer(_find_frequencies(expected.shape[1:], sizes)).astype(np.float32)
     images = []
     for electrons in expected:
-        counts = rng.poisson(np.maximum(electrons, 0)).astype(float)
+        counts = rng.poisson(np.maximum(electrons, 0)).astype(np.float32)
         if not camera.is_counting:
             counts = fft.irfft2(fft.rfft2(counts) * seen, s=counts.shape)
         noise = float(camera.read_noise)  # type: ignore[arg-type]
         if noise > 0:
-            counts += noise * rng.standard_normal(counts.shape)
+            counts += noise * rng.standard_normal(counts.shape, np.float32)
         images.append(counts)
     return np.array(images, np.float32), sizes
 
@@ -183,7 +211,7 @@ def expect_electrons(
 
     Returns
     -------
-    (F, H', W') float array, (float, float)
+    (F, H', W') float32 array, (float, float)
         Electrons per pixel, those of a scintillator before it blurs them; and the pixel size.
     """
     wanted = float(camera.pixel_size)  # type: ignore[arg-type]
@@ -194,9 +222,10 @@ def expect_electrons(
     factor *= float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
     if camera.is_counting:
         factor *= camera.transfer(k)
+    factor = factor.astype(np.float32)  # noise is that of a thousandth of its rounding at best
     expected = []
     for intensity in intensities:
-        spectrum = resize_spectrum(fft.fft2(intensity, norm="forward"), shape)
+        spectrum = resize_spectrum(fft.fft2(np.float32(intensity), norm="forward"), shape)
         expected.append(fft.irfft2(spectrum[:, : k.shape[1]] * factor, s=shape, norm="forward"))
     return np.array(expected), sizes
 

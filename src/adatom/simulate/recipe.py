@@ -15,7 +15,13 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.detector import Detector, FilterConfig
 from adatom.simulate.hrtem import Camera
 from adatom.simulate.scan import ScanConfig
-from adatom.simulate.specimen import ThinConfig, ThinSpecimenConfig, check_specimen, name_columns
+from adatom.simulate.specimen import (
+    ParticleConfig,
+    ThinConfig,
+    ThinSpecimenConfig,
+    check_specimen,
+    name_columns,
+)
 from adatom.simulate.structure import CrystalConfig, MX2Config, StructureConfig
 from adatom.simulate.waves import BAND, SliceConfig
 from adatom.structures.crystals import PROJECTIONS
@@ -122,6 +128,7 @@ class FocalTrainingConfig(LearningConfig):
     )
     width: float = Field(0.3, gt=0, description="Standard deviation of the target Gaussians, Å.")
     n_pixels: int = Field(160, ge=FEWEST_PIXELS, description="Side of the images it learns from.")
+    n_views: int = Field(1, gt=0, description="Microscopes that look at each specimen.")
 
     @field_validator("labels")
     @classmethod
@@ -231,8 +238,6 @@ class HrtemRecipe(Config):
         if self.dataset.size < FEWEST_PIXELS * limits_of(self.detector.pixel_size)[1]:
             raise ValueError(f"dataset.size must be {FEWEST_PIXELS} pixels at least")
         check_specimen(self.structure, self.specimen, self.dataset.size)
-        learned = self.training.n_pixels * limits_of(self.detector.pixel_size)[0]
-        check_specimen(self.structure, self.specimen, learned)
         if unknown := set(self.training.labels) - set(self._simulated):
             raise ValueError(
                 f"training.labels must be of {', '.join(self._simulated)} "
@@ -248,6 +253,17 @@ class HrtemRecipe(Config):
     def labels(self) -> tuple[str, ...]:
         """Labels that the network tells apart."""
         return self.training.labels or self._simulated
+
+    @property
+    def n_field(self) -> int:
+        """Side of the images that are simulated to learn from parts of them, pixels.
+
+        Sheets fill images of any size; particles are simulated whole.
+        """
+        if not any(isinstance(kind, ParticleConfig) for kind in self.structure):
+            return self.training.n_pixels
+        low, high = limits_of(self.detector.pixel_size)
+        return max(self.training.n_pixels, round(2 * self.dataset.size / (low + high)))
 
 
 def list_recipes() -> list[str]:

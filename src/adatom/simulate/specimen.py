@@ -271,23 +271,63 @@ def draw_particle(config: ParticleConfig, size: float, rng: np.random.Generator)
     """
     radius, tilt = float(draw_value(config.radius, rng)), float(draw_value(config.tilt, rng))
     particle = make_particle(config.element, radius, rng, tilt=tilt)
-    side = box_side(size)
     free = max(size / 2 - radius, 0)
-    particle.positions[:, :2] += side / 2 + rng.uniform(-free, free, 2)
+    particle.positions[:, :2] += box_side(size) / 2 + rng.uniform(-free, free, 2)
+    vibration = float(draw_value(config.vibration, rng))
+    return lay_on_film(particle, draw_film(config, size, rng), vibration, size)
+
+
+def draw_film(config: ParticleConfig, size: float, rng: np.random.Generator) -> Atoms:
+    """Draw the film below a particle: no atoms where there is none.
+
+    Parameters
+    ----------
+    config, size, rng
+        As of `draw_particle`.
+
+    Returns
+    -------
+    Atoms
+        Amorphous carbon, whose upper face is at z = 0.
+    """
+    if not config.film or rng.random() >= float(draw_value(config.film_share, rng)):
+        return Atoms()
+    thickness = float(draw_value(config.film, rng))
+    density = float(draw_value(config.film_density, rng))
+    extent = box_side(size) - SEAM
+    film = make_amorphous("C", (thickness, extent, extent), density, rng)
+    film.positions[:, 2] -= thickness
+    return film
+
+
+def lay_on_film(particle: Atoms, film: Atoms, vibration: float, size: float) -> Specimen:
+    """Specimen of a particle on a film.
+
+    Parameters
+    ----------
+    particle : Atoms
+        Of `make_particle`, where it is seen in the box.
+    film : Atoms
+        Of `draw_film`.
+    vibration : float
+        Mean square displacement of the particle's atoms along an axis, Å².
+    size : float
+        Side of the image, Å.
+
+    Returns
+    -------
+    Specimen
+        The columns of the particle, each at the mean of its atoms.
+    """
     column = particle.arrays["column"]
     count = np.bincount(column)
     x, y = (np.bincount(column, particle.positions[:, axis]) / count for axis in (0, 1))
     truth = pd.DataFrame({"x": x, "y": y, "n_atoms": count, "label": "column"})
-    u2 = np.full(len(particle), float(draw_value(config.vibration, rng)))
-    structure = particle
-    if config.film and rng.random() < float(draw_value(config.film_share, rng)):
-        thickness = float(draw_value(config.film, rng))
-        density = float(draw_value(config.film_density, rng))
-        film = make_amorphous("C", (thickness, side - SEAM, side - SEAM), density, rng)
-        film.positions[:, 2] += particle.positions[:, 2].min() - GAP - thickness
-        structure = particle + film
-        u2 = np.concatenate([u2, np.zeros(len(film))])
-    return Specimen(_box(structure, side), u2, (0.0, 0.0), truth)
+    below = film.copy()
+    below.positions[:, 2] += particle.positions[:, 2].min() - GAP
+    structure = particle + below
+    u2 = np.concatenate([np.full(len(particle), vibration), np.zeros(len(film))])
+    return Specimen(_box(structure, box_side(size)), u2, (0.0, 0.0), truth)
 
 
 def _lay_below(

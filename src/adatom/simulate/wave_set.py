@@ -14,7 +14,7 @@ from adatom.core.random import draw_value, limits_of, make_rng
 from adatom.simulate.hrtem import simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.simulate.recipe import HrtemRecipe
-from adatom.simulate.specimen import RIM, box_side, draw_specimen
+from adatom.simulate.specimen import RIM, Specimen, box_side, draw_specimen
 from adatom.simulate.waves import ExitWave, Grid
 
 
@@ -59,10 +59,29 @@ def simulate_wave(recipe: HrtemRecipe, rng: np.random.Generator | int) -> Stored
     rng = make_rng(rng)
     energy = float(draw_value(recipe.microscope.energy_eV, rng))
     size = recipe.dataset.size
-    specimen = draw_specimen(recipe.structure, recipe.specimen, size, rng)
+    return store_wave(draw_specimen(recipe.structure, recipe.specimen, size, rng), energy, recipe)
+
+
+def store_wave(specimen: Specimen, energy_eV: float, recipe: HrtemRecipe) -> StoredWave:
+    """Simulate the wave behind a specimen, as it is stored.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        In a box for images of the recipe's size.
+    energy_eV : float
+        Energy of the electrons, eV.
+    recipe : HrtemRecipe
+        How finely it is calculated, and what is kept.
+
+    Returns
+    -------
+    StoredWave
+        Without microscope, camera and noise.
+    """
     wave = simulate_exit_wave(
         specimen.structure,
-        energy,
+        energy_eV,
         displacements=specimen.displacements,
         tilt=specimen.tilt,
         config=recipe.slices,
@@ -71,9 +90,9 @@ def simulate_wave(recipe: HrtemRecipe, rng: np.random.Generator | int) -> Stored
     scale = float(np.abs(spectrum.view(np.float32)).max())
     values = np.stack([spectrum.real, spectrum.imag], axis=-1) / scale
     places = specimen.truth[["x", "y"]].to_numpy() - RIM
-    inside = np.flatnonzero(((places >= 0) & (places < size)).all(axis=1))
+    inside = np.flatnonzero(((places >= 0) & (places < recipe.dataset.size)).all(axis=1))
     truth = specimen.truth.iloc[inside].reset_index(drop=True)
-    return StoredWave(values.astype(np.float16), scale, energy, truth)
+    return StoredWave(values.astype(np.float16), scale, energy_eV, truth)
 
 
 class WaveSet:
@@ -170,17 +189,81 @@ def simulate_series(
         x, y (Å, by the coordinates of the series), label, n_atoms.
     """
     rng = make_rng(rng)
+    return look_at(simulate_small_wave(recipe, n_pixels, rng), recipe, n_pixels, rng)
+
+
+def simulate_small_wave(
+    recipe: HrtemRecipe, n_pixels: int, rng: np.random.Generator | int
+) -> StoredWave:
+    """Simulate a specimen that fills images of so many pixels, and the wave behind it.
+
+    Parameters
+    ----------
+    recipe, n_pixels, rng
+        As of `simulate_series`.
+
+    Returns
+    -------
+    StoredWave
+        For `look_at` with as many pixels.
+    """
+    return simulate_wave(_resize(recipe, n_pixels), rng)
+
+
+def look_at(
+    stored: StoredWave, recipe: HrtemRecipe, n_pixels: int, rng: np.random.Generator | int
+) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Focal series of a specimen in a microscope that is drawn.
+
+    Parameters
+    ----------
+    stored : StoredWave
+        Of `simulate_small_wave`.
+    recipe, n_pixels, rng
+        As of `simulate_series`.
+
+    Returns
+    -------
+    series, truth
+        As of `simulate_series`.
+    """
+    rng = make_rng(rng)
+    series = take_series(stored, _resize(recipe, n_pixels), rng)
+    top, left = (int(rng.integers(series.sizes[axis] - n_pixels + 1)) for axis in ("y", "x"))
+    part = {"y": slice(top, top + n_pixels), "x": slice(left, left + n_pixels)}
+    return series.isel(part), stored.truth
+
+
+def take_series(
+    stored: StoredWave, recipe: HrtemRecipe, rng: np.random.Generator | int
+) -> xr.DataArray:
+    """Whole focal series of a wave, in a microscope that is drawn.
+
+    Parameters
+    ----------
+    stored : StoredWave
+        Of `simulate_wave` or `simulate_movie`.
+    recipe : HrtemRecipe
+        Of the wave; ranges of its microscope and camera are drawn.
+    rng : Generator or int
+        For these, and the noise.
+
+    Returns
+    -------
+    DataArray
+        Dims (focus, y, x), electrons per pixel.
+    """
+    wave = _restore(stored.values.astype(np.float32) * stored.scale, stored.energy_eV, recipe)
+    return _take_series(wave, recipe, rng)
+
+
+def _resize(recipe: HrtemRecipe, n_pixels: int) -> HrtemRecipe:
+    """A recipe whose images hold so many pixels."""
     # As large for all pixel sizes, so that the atoms are tabulated once. Whole pixels of the box
     # are not exactly those of the camera: one more covers the image.
     size = (n_pixels + 1) * limits_of(recipe.detector.pixel_size)[1]
     dataset = recipe.dataset.model_copy(update={"size": size})
-    small = recipe.model_copy(update={"dataset": dataset})
-    stored = simulate_wave(small, rng)
-    wave = _restore(stored.values.astype(np.float32) * stored.scale, stored.energy_eV, small)
-    series = _take_series(wave, small, rng)
-    top, left = (int(rng.integers(series.sizes[axis] - n_pixels + 1)) for axis in ("y", "x"))
-    part = {"y": slice(top, top + n_pixels), "x": slice(left, left + n_pixels)}
-    return series.isel(part), stored.truth
+    return recipe.model_copy(update={"dataset": dataset})
 
 
 def _restore(values: np.ndarray, energy_eV: float, recipe: HrtemRecipe) -> ExitWave:

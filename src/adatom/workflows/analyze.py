@@ -260,7 +260,7 @@ def _find_in_frames(
 
     finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
     n_frames = image.sizes.get("frame", 1)
-    n_parts = 1 if "focus" in image.dims else count_parts(image)
+    n_parts = 1 if model.card.focal_series else count_parts(image)
     n_units, unit = n_frames * n_parts, "part" if n_parts > 1 else "frame"
     if journal.n_done:
         logger.info("%d of %d %ss were done before", journal.n_done, n_units, unit)

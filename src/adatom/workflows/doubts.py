@@ -107,7 +107,8 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
         known = ", ".join(card.materials)
         notes.append(f"{card.name} was trained on {known}, not on {material.name}.")
     if card.focal_series:
-        return tuple(notes) + _doubt_series(calibration, card)
+        image = calibration.image
+        return (*notes, *_doubt_focus(image, card), *_doubt_dose(calibration, card))
     columns = read_columns(table, ("intensity", "intensity_err"))
     signal = float((columns["intensity"] / columns["intensity_err"]).median())
     if card.signal_range is not None and signal < card.signal_range[0]:
@@ -118,30 +119,31 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     return tuple(notes)
 
 
-def _doubt_series(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...]:
-    """Focus and dose of a focal series against those of the training."""
+def _doubt_focus(image: "xr.DataArray", card: "ModelCard") -> tuple[str, ...]:
+    """Focus of a focal series against that of the training."""
+    if card.defocus_range is None or "focus" not in image.coords:
+        return ()
+    off = float((image["focus"].to_numpy() - card.focal_series).mean())
+    low, high = card.defocus_range
+    if low - FOCUS_SLACK <= off <= high + FOCUS_SLACK:
+        return ()
+    known = ", ".join(f"{focus:+.0f}" for focus in card.focal_series)
+    return (
+        f"The focus of the series is {off:+.0f} Å off that of the training ({known} Å, each "
+        f"{low:+.0f} to {high:+.0f} Å).",
+    )
+
+
+def _doubt_dose(calibration: "Calibration", card: "ModelCard") -> tuple[str, ...]:
+    """Dose of an HRTEM image, the first of a movie, against that of the training."""
     from adatom.detect.atoms import is_counted
 
-    image, notes = calibration.image, []
-    off = float((image["focus"].to_numpy() - card.focal_series).mean())
-    if card.defocus_range is not None and not _is_within(off, card.defocus_range, FOCUS_SLACK):
-        low, high = card.defocus_range
-        known = ", ".join(f"{focus:+.0f}" for focus in card.focal_series)
-        notes.append(
-            f"The focus of the series is {off:+.0f} Å off that of the training ({known} Å, each "
-            f"{low:+.0f} to {high:+.0f} Å)."
-        )
-    if card.dose_range is not None and is_counted(image):
-        area = calibration.pixel_size[0] * calibration.pixel_size[1]
-        dose = float(image.mean()) / area
-        low, high = card.dose_range
-        if not 0.9 * low <= dose <= 1.1 * high:
-            notes.append(
-                f"An image of the series has {dose:.3g} e/Å²; {card.name} was trained on {low:.3g} "
-                f"to {high:.3g}."
-            )
-    return tuple(notes)
-
-
-def _is_within(value: float, limits: tuple[float, float], slack: float) -> bool:
-    return limits[0] - slack <= value <= limits[1] + slack
+    image = calibration.image
+    if card.dose_range is None or not is_counted(image):
+        return ()
+    shown = image.isel(frame=0) if "frame" in image.dims else image
+    dose = float(shown.mean()) / (calibration.pixel_size[0] * calibration.pixel_size[1])
+    low, high = card.dose_range
+    if 0.9 * low <= dose <= 1.1 * high:
+        return ()
+    return (f"An image has {dose:.3g} e/Å²; {card.name} was trained on {low:.3g} to {high:.3g}.",)

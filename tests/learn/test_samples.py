@@ -1,0 +1,64 @@
+"""Pairs of focal series: several microscopes for each specimen, parts of images of particles."""
+
+import numpy as np
+import pytest
+
+from adatom.core.random import make_child_rng
+from adatom.learn.samples import N_KEPT, TRAINING, SimulatedPairs, make_pair, turn_pair
+from adatom.simulate.recipe import load_recipe
+
+
+def load_small(name, n_views, **changes):
+    recipe = load_recipe(name)
+    training = {"n_pixels": 48, "n_views": n_views}
+    training = recipe.training.model_copy(update=training)
+    return recipe.model_copy(update={"training": training, **changes})
+
+
+def test_a_specimen_is_seen_by_several_microscopes_and_then_left():
+    pairs = SimulatedPairs(load_small("hrtem_mos2", 2), 0)
+    found = [pairs._find_wave(pairs.recipe, index) for index in range(2 * N_KEPT + 2)]
+    assert len({id(wave) for wave in found[:N_KEPT]}) == N_KEPT
+    assert [found[N_KEPT + i] is found[i] for i in range(N_KEPT)] == [True] * N_KEPT
+    assert found[2 * N_KEPT] is not found[0]
+    assert len(pairs._waves) <= N_KEPT + 2
+    first, second = pairs.make_pair(2 * N_KEPT), pairs.make_pair(3 * N_KEPT)
+    assert not np.array_equal(first[0], second[0])
+
+
+def test_a_resumed_training_sees_the_pairs_that_would_have_come():
+    recipe = load_small("hrtem_mos2", 2)
+    whole, resumed = SimulatedPairs(recipe, 0), SimulatedPairs(recipe, 5)
+    for index in range(5):
+        whole.make_pair(index)
+    image, target = (maps.numpy() for maps in next(iter(resumed)))
+    again = whole.make_pair(5)
+    np.testing.assert_array_equal(image, again[0])
+    np.testing.assert_array_equal(target, again[1])
+    assert image.shape == target.shape == (3, 48, 48)
+
+
+def test_image_and_target_are_turned_alike():
+    maps = np.arange(2 * 36.0).reshape(2, 6, 6)
+    ways = set()
+    for seed in range(60):
+        image, target = turn_pair(maps, maps[:1], make_child_rng(seed))
+        np.testing.assert_array_equal(image[:1], target)
+        ways.add(image.tobytes())
+    assert len(ways) == 8
+
+
+@pytest.mark.parametrize("n_views", [1, 2])
+def test_parts_of_images_of_particles_hold_a_column(n_views):
+    recipe = load_recipe("hrtem_au")
+    thin = recipe.structure[0].model_copy(update={"radius": 4.0, "film": 0.0})
+    dataset = recipe.dataset.model_copy(update={"size": 14.0})
+    recipe = load_small("hrtem_au", n_views, structure=(thin,), dataset=dataset)
+    assert recipe.n_field == 140
+    for index in range(4):
+        if n_views == 1:
+            image, target = make_pair(recipe, TRAINING, index)
+        else:
+            image, target = SimulatedPairs(recipe, 0).make_pair(index)
+        assert image.shape == target.shape == (1, 48, 48)
+        assert target.max() > 0.9
