@@ -1,0 +1,288 @@
+"""MSD-net against U-nets on HRTEM focal series of MoS2: `python benchmarks/study_msdnet_unet.py`.
+
+Trains every network on the same images for the same number of steps, from several seeds, after the
+same search of the learning rate; scores each on the same held-out series; writes scores.parquet and
+its figures. Everything is kept in a folder: what is done is not done again, a stopped training goes
+on. Hours on two cores; with `--quick`, a few steps of small networks, about a minute.
+"""
+
+import argparse
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from adatom.core.progress import show_progress
+from adatom.learn.build import calibrate_model
+from adatom.learn.fit import train_model
+from adatom.learn.focal import draw_held_out, score_series
+from adatom.networks.model import Model, load_model, save_model
+from adatom.plots.style import COLORS
+from adatom.simulate.recipe import HrtemRecipe, load_recipe
+
+ARMS = {
+    "MSD-net": {"kind": "msdnet", "depth": 50},
+    "residual U-net": {"kind": "residual", "widths": (16, 32, 64, 128)},
+    "compact U-net": {"kind": "unet", "widths": (16, 32, 64, 128)},
+}
+QUICK_ARMS = {
+    "MSD-net": {"kind": "msdnet", "depth": 10},
+    "residual U-net": {"kind": "residual", "widths": (4, 8)},
+    "compact U-net": {"kind": "unet", "widths": (4, 8)},
+}
+SETS = {"bare": "hrtem_mos2", "on graphene": "hrtem_mos2_graphene"}
+RATES = (1e-3, 2e-3, 4e-3)
+SPLIT = 6  # series that nothing was trained, chosen or calibrated on
+AGAINST = {  # what F1 is drawn against
+    "series_dose": "dose of the series, e/Å²",
+    "C23": "three-fold astigmatism, Å",
+    "shift": "largest shift between the images, Å",
+    "focus_error": "error of the focus, rms, Å",
+    "pixel_size": "pixel size, Å",
+}
+N_BINS, N_BOOTSTRAPS = 6, 2000
+
+
+class Budget(NamedTuple):
+    """How much is done."""
+
+    n_steps: int
+    n_search: int
+    n_seeds: int
+    n_calibration: int
+    n_series: int
+    n_validation: int = 48
+
+
+WHOLE = Budget(n_steps=1200, n_search=150, n_seeds=3, n_calibration=100, n_series=500)
+QUICK = Budget(n_steps=6, n_search=2, n_seeds=1, n_calibration=0, n_series=4, n_validation=2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/study"), help="what is kept")
+    parser.add_argument("--arms", nargs="*", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--quick", action="store_true", help="a few steps of small networks")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    budget, arms = (QUICK, QUICK_ARMS) if options.quick else (WHOLE, ARMS)
+    if options.quick:
+        shutil.rmtree(options.out / "quick", ignore_errors=True)
+    out = options.out / "quick" if options.quick else options.out
+    out.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for arm in options.arms:
+        rate = search_rate(arm, arms[arm], budget, out)
+        for seed in range(1, budget.n_seeds + 1):
+            recipe = make_recipe(arms[arm], seed, rate, budget.n_steps, budget.n_validation)
+            model = train_once(recipe, out / name_run(arm, seed), budget.n_calibration)
+            for name, recipe_name in SETS.items():
+                rows = score_once(model, recipe_name, out / name_run(arm, seed), budget.n_series)
+                tables.append(rows.assign(arm=arm, seed=seed, set=name))
+    scores = pd.concat(tables, ignore_index=True).assign(series_dose=lambda rows: 3 * rows["dose"])
+    scores.to_parquet(out / "scores.parquet")
+    figures = summarize(scores)
+    print(figures["arms"].round(3).to_string(), "\n")
+    print(figures["differences"].round(3).to_string())
+    draw_histograms(scores).savefig(out / "histograms.png", dpi=160)
+    draw_dependence(scores).savefig(out / "dependence.png", dpi=160)
+    draw_example(out, options.arms).savefig(out / "example.png", dpi=160)
+    if options.json:
+        records = {name: found.reset_index().to_dict("records") for name, found in figures.items()}
+        options.json.write_text(json.dumps(records, indent=1))
+    return 0
+
+
+def name_run(arm: str, seed: int) -> str:
+    return f"{arm.replace(' ', '_')}_{seed}"
+
+
+def make_recipe(
+    network: dict, seed: int, rate: float, n_steps: int, n_validation: int
+) -> HrtemRecipe:
+    """Recipe of one training: of one seed all networks see the same images."""
+    values = load_recipe("hrtem_mos2_both").model_dump(mode="json")
+    values["network"] = network
+    values["training"] |= {
+        "name": "study",
+        "seed": seed,
+        "learning_rate": rate,
+        "n_steps": n_steps,
+        "n_validation": n_validation,
+        "validate_every": max(n_steps // 6, 1),
+    }
+    return HrtemRecipe.from_mapping(values, source="study")
+
+
+def search_rate(arm: str, network: dict, budget: Budget, out: Path) -> float:
+    """Learning rate whose short training has the lowest held-out loss."""
+    kept = out / f"{arm.replace(' ', '_')}_rates.json"
+    losses = json.loads(kept.read_text()) if kept.exists() else {}
+    for rate in RATES:
+        if str(rate) in losses:
+            continue
+        recipe = make_recipe(network, 0, rate, budget.n_search, budget.n_validation)
+        folder = out / f"{arm.replace(' ', '_')}_search_{rate:g}"
+        losses[str(rate)] = run(recipe, folder).card.scores["held_out_loss"]
+        kept.write_text(json.dumps(losses))
+    return float(min(losses, key=losses.__getitem__))
+
+
+def run(recipe: HrtemRecipe, folder: Path) -> Model:
+    resume = (folder / "checkpoint.safetensors").exists()
+    # A slow network needs all cores more than its images need one of their own.
+    n_workers = 1 if recipe.network.kind == "unet" else 0
+    with show_progress() as report:
+        return train_model(recipe, folder, resume=resume, n_workers=n_workers, report=report)
+
+
+def train_once(recipe: HrtemRecipe, folder: Path, n_calibration: int) -> Model:
+    """Train and calibrate, unless that was done before."""
+    if not (folder / "study.json").exists():
+        model = run(recipe, folder)
+        save_model(
+            calibrate_model(model, recipe, n_calibration) if n_calibration else model, folder
+        )
+    return load_model(folder / "study.json")
+
+
+def score_once(model: Model, recipe_name: str, folder: Path, n_series: int) -> pd.DataFrame:
+    """Score of each held-out series, unless that was done before."""
+    path = folder / f"{recipe_name}.parquet"
+    if not path.exists():
+        with show_progress() as report:
+            rows = score_series(
+                model, load_recipe(recipe_name), n_series, split=SPLIT, report=report
+            )
+        rows.to_parquet(path)
+    return pd.read_parquet(path)
+
+
+def summarize(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Figures of every arm, and differences with intervals over seeds and images."""
+    rows = []
+    for (name, arm), mine in scores.groupby(["set", "arm"], sort=False):
+        macro = [count_f1(mine, label) for label in ("Mo", "S2", "S1")]
+        row = {"set": name, "arm": arm, "f1": mine["f1"].mean()}
+        row |= {f"f1_{end}": value for end, value in zip("lh", bootstrap(mine), strict=True)}
+        row |= {"f1_5th": mine["f1"].quantile(0.05), "nearest_f1": mine["nearest_f1"].mean()}
+        row |= {"sites_f1": mine["sites_f1"].mean(), "macro_f1": np.mean(macro)}
+        row |= dict(zip(("Mo", "S2", "S1"), macro, strict=True))
+        if "atoms_f1" in mine:
+            row |= {"atoms_f1": mine["atoms_f1"].mean(), "atoms_S1": count_f1(mine, "S1", "atoms_")}
+        rows.append(row)
+    differences = []
+    for name, of_set in scores.groupby("set", sort=False):
+        for one, other in itertools.combinations(dict.fromkeys(of_set["arm"]), 2):
+            pair = [of_set[of_set["arm"] == arm] for arm in (one, other)]
+            low, high = bootstrap(*pair)
+            mean = pair[0]["f1"].mean() - pair[1]["f1"].mean()
+            differences.append(
+                {"set": name, "difference": f"{one} - {other}", "f1": mean, "l": low, "h": high}
+            )
+    return {
+        "arms": pd.DataFrame(rows).set_index(["set", "arm"]),
+        "differences": pd.DataFrame(differences),
+    }
+
+
+def count_f1(rows: pd.DataFrame, label: str, prefix: str = "") -> float:
+    """F1 of a label, all columns of all series together."""
+    n_true, n_found, n_right = (
+        rows[f"{prefix}n_{kind}_{label}"].sum() for kind in ("true", "found", "right")
+    )
+    return float(2 * n_right / max(n_true + n_found, 1))
+
+
+def bootstrap(rows: pd.DataFrame, others: pd.DataFrame | None = None) -> tuple[float, float]:
+    """95 % interval of the mean F1, or of a difference, over seeds and images drawn again."""
+    tables = [spread(part) for part in (rows, others) if part is not None]
+    rng, (n_seeds, n_series) = np.random.default_rng(0), tables[0].shape
+    means = []
+    for _ in range(N_BOOTSTRAPS):
+        series = rng.integers(n_series, size=n_series)  # the same ones for both
+        drawn = [table[rng.integers(n_seeds, size=n_seeds)][:, series].mean() for table in tables]
+        means.append(drawn[0] - drawn[1] if len(drawn) == 2 else drawn[0])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def spread(rows: pd.DataFrame) -> np.ndarray:
+    """F1 by seed and series, (S, N)."""
+    return np.stack([part["f1"].to_numpy() for _, part in rows.groupby("seed")])
+
+
+def color(arm: str) -> str:
+    return COLORS[(5, 2, 1)[list(ARMS).index(arm)]]
+
+
+def draw_histograms(scores: pd.DataFrame) -> Figure:
+    """F1 of every held-out series, as in the published figure."""
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    edges = np.linspace(0, 1, 41)
+    for ax, (name, of_set) in zip(
+        figure.subplots(1, 2, sharey=True), scores.groupby("set", sort=False), strict=True
+    ):
+        for arm, rows in of_set.groupby("arm", sort=False):
+            share = np.full(len(rows), 100 / len(rows))
+            ax.hist(rows["f1"], edges, weights=share, histtype="step", color=color(arm), label=arm)
+        ax.set(title=name, xlabel="F1 of a series", xlim=(0, 1))
+    figure.axes[0].set_ylabel("series, %")
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    return figure
+
+
+def draw_dependence(scores: pd.DataFrame) -> Figure:
+    """Mean F1 against what was drawn, with its standard error over the series."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    axes = figure.subplots(2, len(AGAINST), sharey=True)
+    for row, (name, of_set) in zip(axes, scores.groupby("set", sort=False), strict=True):
+        for ax, (column, text) in zip(row, AGAINST.items(), strict=True):
+            edges = np.quantile(of_set[column], np.linspace(0, 1, N_BINS + 1))
+            for arm, rows in of_set.groupby("arm", sort=False):
+                place = np.clip(np.searchsorted(edges, rows[column]) - 1, 0, N_BINS - 1)
+                bins = rows.groupby(place)
+                means, errors = bins["f1"].mean(), bins["f1"].std() / np.sqrt(bins.size())
+                ax.errorbar(
+                    bins[column].median(), means, errors, color=color(arm), marker="o", ms=3, lw=1
+                )
+            if column == "series_dose":
+                ax.set_xscale("log")
+            ax.tick_params(labelsize=8)
+        row[0].set_ylabel(f"F1, {name}")
+    for ax, text in zip(axes[-1], AGAINST.values(), strict=True):
+        ax.set_xlabel(text, fontsize=8)
+    handles = [axes[0, 0].plot([], [], color=color(arm), label=arm)[0] for arm in ARMS]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(ARMS), frameon=False)
+    return figure
+
+
+def draw_example(out: Path, arms: Iterable[str], index: int = 3) -> Figure:
+    """A held-out series on graphene, and what every network draws of it."""
+    from adatom.detect.focal import draw_maps
+
+    series, _ = draw_held_out(load_recipe(SETS["on graphene"]), SPLIT, index)
+    arms = list(arms)
+    figure = Figure(figsize=(2.2 * (3 + len(arms)), 2.5), layout="constrained")
+    axes = figure.subplots(1, 3 + len(arms))
+    for ax, image in zip(axes, series, strict=False):
+        ax.imshow(image, cmap="gray")
+        ax.set_title(f"{float(image.focus):+.0f} Å", fontsize=9)
+    for ax, arm in zip(axes[3:], arms, strict=True):
+        maps = draw_maps(series, load_model(out / name_run(arm, 1) / "study.json")).values
+        ax.imshow(np.moveaxis(maps[[0, 1, 2]], 0, -1).clip(0, 1))
+        ax.set_title(f"{arm}: Mo, S2, S1 red, green, blue", fontsize=7)
+    for ax in axes:
+        ax.set_axis_off()
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
