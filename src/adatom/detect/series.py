@@ -7,6 +7,7 @@ from scipy.special import logit
 
 from adatom.core.tables import make_atoms, score_columns
 from adatom.detect.focal import PeakConfig, SeriesMaps, draw_maps, find_map_peaks
+from adatom.detect.neighbors import agree_with_neighbors
 from adatom.detect.peaks import Peaks
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
 from adatom.networks.model import Model, ModelCard
@@ -117,7 +118,8 @@ def propose_map_columns(maps: SeriesMaps, card: ModelCard) -> Peaks:
     Returns
     -------
     Peaks
-        `column` is the sum of the maps at the place (at most 1), `shares` how it is shared.
+        `column` is the sum of the maps at the place (at most 1), `shares` how it is shared, as
+        the neighbors allow.
     """
     least = {"min_distance_same": card.min_distance, "min_distance": card.min_distance}
     total = maps.values.sum(axis=0, keepdims=True)
@@ -126,4 +128,8 @@ def propose_map_columns(maps: SeriesMaps, card: ModelCard) -> Peaks:
     y, x = np.clip(places.round().astype(int), 0, np.array(total.shape[1:]) - 1).T
     shares = maps.values[:, y, x].T
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-    return Peaks(places, np.minimum(heights, 1.0), shares)
+    column = np.minimum(heights, 1.0)
+    if card.sublattices:
+        first, second = (tuple(map(card.labels.index, part)) for part in card.sublattices)
+        shares = agree_with_neighbors(shares, column, places * maps.pixel_size, (first, second))
+    return Peaks(places, column, shares)

@@ -211,6 +211,7 @@ def _describe_focal(recipe: HrtemRecipe) -> dict[str, Any]:
         "defocus_range": limits_of(recipe.microscope.defocus),
         "dose_range": limits_of(recipe.detector.dose),
         "normalization": FOCAL_NORMALIZATION,
+        "sublattices": recipe.sublattices,
     }
 
 

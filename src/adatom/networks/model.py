@@ -70,6 +70,10 @@ class ModelCard(Config):
     families: tuple[tuple[str, ...], ...] = Field(
         (), description="Labels of the same site, told apart by brightness too."
     )
+    sublattices: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="Labels of the two sublattices of a honeycomb: neighbors are never of one.",
+    )
     threshold: float = Field(0.2, ge=0, le=1, description="Lowest raw score of a candidate.")
     min_distance: float = Field(0.9, gt=0, description="Least distance of two columns, Å.")
     calibration: Calibration = Field(Calibration(), description="From outputs to scores.")
@@ -90,6 +94,9 @@ class ModelCard(Config):
             raise ValueError("labels: must differ from each other")
         if any(not family or not set(family) <= set(self.labels) for family in self.families):
             raise ValueError("families: must hold labels of the model")
+        named = sorted(label for labels in self.sublattices for label in labels)
+        if self.sublattices and (len(self.sublattices) != 2 or named != sorted(self.labels)):
+            raise ValueError("sublattices: must be two that share all labels out")
         found, n_labels = self.calibration, len(self.labels)
         n_features = n_labels + 3 * len(self.families)
         if found.weights:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
+from adatom.core.materials import find_role
 from adatom.core.random import Draw, NotNegative, Positive, Share, limits_of
 from adatom.networks.kinds import MSDNetConfig, NetworkConfig, UNetConfig
 from adatom.optics.microscope import Microscope
@@ -253,6 +254,17 @@ class HrtemRecipe(Config):
     def labels(self) -> tuple[str, ...]:
         """Labels that the network tells apart."""
         return self.training.labels or self._simulated
+
+    @property
+    def sublattices(self) -> tuple[tuple[str, ...], ...]:
+        """Labels of the two sublattices of a honeycomb; none where others are told apart too."""
+        roles = {label: find_role(label) for label in self.labels}
+        parts = tuple(
+            tuple(label for label in self.labels if roles[label] in part)
+            for part in (("M",), ("X2", "X1"))
+        )
+        is_whole = all(parts) and sum(map(len, parts)) == len(self.labels)
+        return parts if is_whole and all(k.kind == "mx2" for k in self.structure) else ()
 
     @property
     def n_field(self) -> int:
