@@ -244,7 +244,7 @@ def draw_dependence(scores: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots(2, len(AGAINST), sharey=True)
     for row, (name, of_set) in zip(axes, scores.groupby("set", sort=False), strict=True):
-        for ax, (column, text) in zip(row, AGAINST.items(), strict=True):
+        for ax, column in zip(row, AGAINST, strict=True):
             edges = np.quantile(of_set[column], np.linspace(0, 1, N_BINS + 1))
             for arm, rows in of_set.groupby("arm", sort=False):
                 place = np.clip(np.searchsorted(edges, rows[column]) - 1, 0, N_BINS - 1)
