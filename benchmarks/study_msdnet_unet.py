@@ -43,11 +43,11 @@ SPLIT = 6  # series that nothing was trained, chosen or calibrated on
 AGAINST = {  # what F1 is drawn against
     "series_dose": "dose of the series, e/Å²",
     "C23": "three-fold astigmatism, Å",
-    "shift": "largest shift between the images, Å",
+    "shift": "largest shift between two images, Å",
     "focus_error": "error of the focus, rms, Å",
     "pixel_size": "pixel size, Å",
 }
-N_BINS, N_BOOTSTRAPS = 6, 2000
+N_IMAGES, N_BINS, N_BOOTSTRAPS = 3, 6, 2000
 
 
 class Budget(NamedTuple):
@@ -86,7 +86,9 @@ def main() -> int:
             for name, recipe_name in SETS.items():
                 rows = score_once(model, recipe_name, out / name_run(arm, seed), budget.n_series)
                 tables.append(rows.assign(arm=arm, seed=seed, set=name))
-    scores = pd.concat(tables, ignore_index=True).assign(series_dose=lambda rows: 3 * rows["dose"])
+    scores = pd.concat(tables, ignore_index=True).assign(
+        series_dose=lambda rows: N_IMAGES * rows["dose"]
+    )
     scores.to_parquet(out / "scores.parquet")
     figures = summarize(scores)
     print(figures["arms"].round(3).to_string(), "\n")
@@ -123,7 +125,7 @@ def make_recipe(
 
 def search_rate(arm: str, network: dict, budget: Budget, out: Path) -> float:
     """Learning rate whose short training has the lowest held-out loss."""
-    kept = out / f"{arm.replace(' ', '_')}_rates.json"
+    kept = out / f"{arm.replace(' ', '_')}_rates_{budget.n_search}.json"
     losses = json.loads(kept.read_text()) if kept.exists() else {}
     for rate in RATES:
         if str(rate) in losses:
@@ -132,7 +134,10 @@ def search_rate(arm: str, network: dict, budget: Budget, out: Path) -> float:
         folder = out / f"{arm.replace(' ', '_')}_search_{rate:g}"
         losses[str(rate)] = run(recipe, folder).card.scores["held_out_loss"]
         kept.write_text(json.dumps(losses))
-    return float(min(losses, key=losses.__getitem__))
+    best = float(min(losses, key=losses.__getitem__))
+    if best in {RATES[0], RATES[-1]}:
+        print(f"{arm}: the best learning rate, {best:g}, is at the end of the range")
+    return best
 
 
 def run(recipe: HrtemRecipe, folder: Path) -> Model:
@@ -150,12 +155,15 @@ def train_once(recipe: HrtemRecipe, folder: Path, n_calibration: int) -> Model:
         save_model(
             calibrate_model(model, recipe, n_calibration) if n_calibration else model, folder
         )
-    return load_model(folder / "study.json")
+    model = load_model(folder / "study.json")
+    if model.card.recipe != recipe.model_dump(mode="json", exclude_defaults=True):
+        raise SystemExit(f"{folder}: holds the training of another recipe; remove it")
+    return model
 
 
 def score_once(model: Model, recipe_name: str, folder: Path, n_series: int) -> pd.DataFrame:
     """Score of each held-out series, unless that was done before."""
-    path = folder / f"{recipe_name}.parquet"
+    path = folder / f"{recipe_name}_{n_series}_{model.card.checksum[:8]}.parquet"
     if not path.exists():
         with show_progress() as report:
             rows = score_series(
@@ -202,15 +210,18 @@ def count_f1(rows: pd.DataFrame, label: str, prefix: str = "") -> float:
 
 
 def bootstrap(rows: pd.DataFrame, others: pd.DataFrame | None = None) -> tuple[float, float]:
-    """95 % interval of the mean F1, or of a difference, over seeds and images drawn again."""
-    tables = [spread(part) for part in (rows, others) if part is not None]
-    rng, (n_seeds, n_series) = np.random.default_rng(0), tables[0].shape
-    means = []
-    for _ in range(N_BOOTSTRAPS):
-        series = rng.integers(n_series, size=n_series)  # the same ones for both
-        drawn = [table[rng.integers(n_seeds, size=n_seeds)][:, series].mean() for table in tables]
-        means.append(drawn[0] - drawn[1] if len(drawn) == 2 else drawn[0])
-    low, high = np.quantile(means, [0.025, 0.975])
+    """95 % interval of the mean F1, or of a difference, over seeds and images drawn again.
+
+    Few seeds drawn again vary too little, by (n - 1)/n; the interval is widened by its root.
+    """
+    table = spread(rows) if others is None else spread(rows) - spread(others)
+    rng, (n_seeds, n_series) = np.random.default_rng(0), table.shape
+    means = [
+        table[rng.integers(n_seeds, size=n_seeds)][:, rng.integers(n_series, size=n_series)].mean()
+        for _ in range(N_BOOTSTRAPS)
+    ]
+    wider = (n_seeds / (n_seeds - 1)) ** 0.5 if n_seeds > 1 else 1.0
+    low, high = table.mean() + wider * (np.quantile(means, [0.025, 0.975]) - table.mean())
     return float(low), float(high)
 
 
@@ -246,7 +257,8 @@ def draw_dependence(scores: pd.DataFrame) -> Figure:
     for row, (name, of_set) in zip(axes, scores.groupby("set", sort=False), strict=True):
         for ax, column in zip(row, AGAINST, strict=True):
             edges = np.quantile(of_set[column], np.linspace(0, 1, N_BINS + 1))
-            for arm, rows in of_set.groupby("arm", sort=False):
+            for arm, each in of_set.groupby("arm", sort=False):
+                rows = each.groupby(each.groupby("seed").cumcount())[[column, "f1"]].mean()
                 place = np.clip(np.searchsorted(edges, rows[column]) - 1, 0, N_BINS - 1)
                 bins = rows.groupby(place)
                 means, errors = bins["f1"].mean(), bins["f1"].std() / np.sqrt(bins.size())

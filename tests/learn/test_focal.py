@@ -44,6 +44,7 @@ def test_places_and_labels_count_and_borders_do_not():
     row = count_columns(found, truth, ("Mo", "S2", "S1"), LIMITS)
     # True inside: Mo, S2, S1. Found inside: Mo right, S1 wrong, Mo where nothing is.
     assert row["f1"] == pytest.approx(2 / 6)
+    assert row["nearest_f1"] == pytest.approx(2 / 6)
     assert row["sites_f1"] == pytest.approx(4 / 6)
     assert row["rms"] == pytest.approx(np.sqrt((0.1**2 + 0.4**2) / 4))
     assert [row[f"n_true_{label}"] for label in ("Mo", "S2", "S1")] == [1, 1, 1]
@@ -73,7 +74,8 @@ def test_a_network_that_says_nothing_scores_nothing():
     assert rows["C23"].nunique() == 3
     assert rows["pixel_size"].between(0.109, 0.131).all()
     assert rows["focus_error"].between(0.1, 15).all()
-    assert (rows["nearest_f1"] >= rows["f1"]).all()
+    assert set(rows["energy_eV"]) <= {50e3, 60e3, 80e3}
+    assert rows["shift"].between(0.01, 2).all()
 
 
 def test_errors_of_positions_are_recovered():

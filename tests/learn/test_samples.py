@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adatom.core.random import make_child_rng
+from adatom.learn import samples
 from adatom.learn.samples import N_KEPT, TRAINING, SimulatedPairs, make_pair, turn_pair
 from adatom.simulate.recipe import load_recipe
 
@@ -17,22 +18,36 @@ def load_small(name, n_views, **changes):
 
 def test_a_specimen_is_seen_by_several_microscopes_and_then_left():
     pairs = SimulatedPairs(load_small("hrtem_mos2", 2), 0)
-    found = [pairs._find_wave(pairs.recipe, index) for index in range(2 * N_KEPT + 2)]
+    found = [pairs._find_wave(pairs.recipe, index, 1) for index in range(2 * N_KEPT + 2)]
     assert len({id(wave) for wave in found[:N_KEPT]}) == N_KEPT
     assert [found[N_KEPT + i] is found[i] for i in range(N_KEPT)] == [True] * N_KEPT
     assert found[2 * N_KEPT] is not found[0]
-    assert len(pairs._waves) <= N_KEPT + 2
-    first, second = pairs.make_pair(2 * N_KEPT), pairs.make_pair(3 * N_KEPT)
-    assert not np.array_equal(first[0], second[0])
+    assert set(pairs._waves) == {N_KEPT, N_KEPT + 1}
+
+
+def test_specimens_of_a_batch_differ_and_those_of_the_workers_too(monkeypatch):
+    drawn = iter(range(10_000))
+    monkeypatch.setattr(samples, "simulate_small_wave", lambda *given: next(drawn))
+    recipe = load_small("hrtem_mos2", 4)
+    workers = [SimulatedPairs(recipe, 0) for _ in range(8)]
+    seen = [
+        [one._find_wave(recipe, lane + 8 * turn, 8) for turn in range(64)]
+        for lane, one in enumerate(workers)
+    ]
+    assert all(len(set(row[turn : turn + 8])) == 8 for row in seen for turn in (0, 8, 40))
+    assert all(len(set(row)) == 16 for row in seen)
+    assert len({wave for row in seen for wave in row}) == 8 * 16
+    numbers = {number for one in workers for number in one._waves}
+    assert len(numbers) == 8 * 16
 
 
 def test_a_resumed_training_sees_the_pairs_that_would_have_come():
     recipe = load_small("hrtem_mos2", 2)
     whole, resumed = SimulatedPairs(recipe, 0), SimulatedPairs(recipe, 5)
     for index in range(5):
-        whole.make_pair(index)
+        whole.make_view(index, 1)
     image, target = (maps.numpy() for maps in next(iter(resumed)))
-    again = whole.make_pair(5)
+    again = whole.make_view(5, 1)
     np.testing.assert_array_equal(image, again[0])
     np.testing.assert_array_equal(target, again[1])
     assert image.shape == target.shape == (3, 48, 48)
@@ -59,6 +74,6 @@ def test_parts_of_images_of_particles_hold_a_column(n_views):
         if n_views == 1:
             image, target = make_pair(recipe, TRAINING, index)
         else:
-            image, target = SimulatedPairs(recipe, 0).make_pair(index)
+            image, target = SimulatedPairs(recipe, 0).make_view(index, 1)
         assert image.shape == target.shape == (1, 48, 48)
         assert target.max() > 0.9

@@ -47,8 +47,17 @@ def test_scores_count_label_and_place():
 def test_nearest_neighbors_flatter_what_is_found_twice():
     truth = pd.DataFrame({"x": [0.0, 5, 10], "y": 0.0, "label": ["M", "M", "X1"]})
     twice = pd.DataFrame({"x": [-0.1, 0.1, 5, 10], "y": 0.0, "label": ["M", "M", "M", "X2"]})
+
     # Three of four found ones are near a true one of their label, two of three true ones are met.
-    assert score_nearest(twice, truth, 0.5) == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
-    assert score_nearest(truth, truth, 0.5) == 1.0
-    assert score_nearest(truth.iloc[:0], truth.iloc[:0], 0.5) == 1.0
-    assert score_nearest(truth.iloc[:0], truth, 0.5) == 0.0
+    def score(found, truth):
+        counted = np.ones(len(found), bool), np.ones(len(truth), bool)
+        return score_nearest(found, truth, 0.5, counted=counted)
+
+    assert score(twice, truth) == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    assert score(truth, truth) == 1.0
+    assert score(truth.iloc[:0], truth.iloc[:0]) == 1.0
+    assert score(truth.iloc[:0], truth) == 0.0
+    only = np.array([True, False, True])
+    assert score_nearest(truth, truth.iloc[1:], 0.5, counted=(only, only[1:])) == pytest.approx(
+        2 / 3
+    )

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from adatom.core.errors import ConfigError
+from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.movie import MotionConfig, simulate_movie
 from adatom.simulate.recipe import load_recipe
+from adatom.simulate.specimen import RIM
 from adatom.simulate.wave_set import take_series
 
 
@@ -45,6 +47,36 @@ def test_nothing_moves_where_nothing_shall():
     one, other = (take_series(wave, recipe, 3) for wave in (first, second))
     np.testing.assert_array_equal(one, other)
     assert one.attrs["defoci"] == pytest.approx([float(one.focus[0])])
+
+
+def test_images_show_the_columns_where_the_truth_says_while_the_particle_turns():
+    recipe = load_small()
+    kind = recipe.structure[0].model_copy(update={"film": 0.0, "radius": 8.0})
+    scope = ImagingMicroscope(energy_eV=300e3, defocus=-60, C30=-1e5)
+    camera = recipe.detector.model_copy(update={"dose": 1e6, "pixel_size": 0.1, "blur": 0.0})
+    changes = {"structure": (kind,), "microscope": scope, "detector": camera}
+    recipe = recipe.model_copy(update=changes)
+    motion = MotionConfig(n_hops=0, drift=1.0, turn=12.0)
+    for wave in simulate_movie(recipe, 3, 4, motion=motion):
+        image = take_series(wave, recipe, 0)[0]
+        steps = np.arange(-10, 11) * 0.1
+        around = [
+            image.interp(y=wave.truth["y"].to_xarray() + dy, x=wave.truth["x"].to_xarray() + dx)
+            for dy in steps
+            for dx in steps
+        ]
+        seen = np.reshape([float(values.mean()) for values in around], (21, 21))
+        away = np.unravel_index(np.abs(seen - np.median(seen)).argmax(), seen.shape)
+        assert np.abs(np.array(away) - 10).max() <= 1
+
+
+def test_particles_stay_in_the_image():
+    motion = MotionConfig(n_hops=0, drift=30.0, turn=0.0)
+    recipe = load_small()
+    for wave in simulate_movie(recipe, 6, 1, motion=motion):
+        assert wave.truth["n_atoms"].sum() > 0
+        assert wave.truth[["x", "y"]].min().min() > RIM
+        assert wave.truth[["x", "y"]].max().max() < RIM + recipe.dataset.size
 
 
 def test_sheets_do_not_move():

@@ -94,17 +94,15 @@ def find_atoms_by_part(
         at least one, perhaps empty.
     """
     card = model.card
+    if image.dims not in {("y", "x"), ("focus", "y", "x")}:
+        rule = "must have dims (y, x) or (focus, y, x)"
+        raise ImageError(f"image: {rule} (got {image.dims}); take one frame at a time")
     frame = int(image.frame) if "frame" in image.coords else 0
-    if image.dims == ("y", "x") and len(card.focal_series) == 1:
-        image = image.expand_dims("focus")
-    if "focus" in image.dims:
+    if "focus" in image.dims or len(card.focal_series) == 1:
         if not list(done):
             found = find_series_atoms(image, model, threshold=config.threshold)
             yield found.assign(frame=frame)
         return
-    if image.dims != ("y", "x"):
-        rule = "must have dims (y, x) or (focus, y, x)"
-        raise ImageError(f"image: {rule} (got {image.dims}); take one frame at a time")
     size = pixel_size(image)
     if card.focal_series:
         raise ModelError(f"model: must take single images ({card.name} takes focal series)")

@@ -111,7 +111,8 @@ def draw_maps(series: xr.DataArray, model: Model) -> SeriesMaps:
     Parameters
     ----------
     series : DataArray
-        Dims (focus, y, x), as many images as the model takes, from the lowest defocus.
+        Dims (focus, y, x), as many images as the model takes, from the lowest defocus; for a model
+        of one image (y, x) will do.
     model : Model
         For focal series.
 
@@ -130,6 +131,8 @@ def draw_maps(series: xr.DataArray, model: Model) -> SeriesMaps:
     card = model.card
     if not card.focal_series:
         raise ModelError(f"model: must take focal series ({card.name} takes single images)")
+    if series.dims == ("y", "x") and len(card.focal_series) == 1:
+        series = series.expand_dims("focus")
     if series.dims != ("focus", "y", "x") or len(series) != len(card.focal_series):
         raise ImageError(
             f"series: must have dims (focus, y, x) and {len(card.focal_series)} images for "

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,40 +108,9 @@ def train_model(
     weights = (
         weigh_maps(held_out) if card.focal_series else weigh_classes(held_out, len(card.labels) + 1)
     )
-    running = math.nan
+    parts = _Parts(accelerator, network, average, optimizer, held_out, weights)
     with _leave_cores(n_workers):
-        for batch in loader:
-            if progress.step >= training.n_steps or _is_stuck(progress, recipe):
-                break
-            latest = _take_step(
-                accelerator,
-                network,
-                optimizer,
-                batch,
-                weights,
-                _learning_rate(progress.step, recipe),
-            )
-            progress.step += 1
-            if not math.isfinite(latest):
-                raise ModelError(
-                    f"{folder}: the loss is {latest} at step {progress.step}; lower "
-                    f"training.learning_rate (got {training.learning_rate:g})"
-                )
-            _update_average(
-                average, accelerator.unwrap_model(network), progress.step, training.average
-            )
-            running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
-            if report and progress.step % 10 == 0:
-                line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
-                report(progress.step, training.n_steps, line)
-            if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
-                held_out_loss = _evaluate(average, held_out, weights)
-                if held_out_loss < progress.best_loss:
-                    progress.best_loss, progress.best_step = held_out_loss, progress.step
-                    save_whole(average.state_dict(), folder / BEST)
-                write_history(folder, progress.step, running, held_out_loss)
-                bare = accelerator.unwrap_model(network)
-                save_checkpoint(checkpoint, recipe, bare, average, optimizer, progress)
+        _run_steps(parts, loader, recipe, folder, progress, report)
     average.load_state_dict(load_file(folder / BEST))
     card = card.model_copy(
         update={
@@ -150,6 +120,55 @@ def train_model(
         }
     )
     return Model(average.eval(), card)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a training works with."""
+
+    accelerator: Accelerator
+    network: torch.nn.Module
+    average: Network
+    optimizer: torch.optim.Optimizer
+    held_out: list[tuple[torch.Tensor, torch.Tensor]]
+    weights: torch.Tensor
+
+
+def _run_steps(  # noqa: PLR0917
+    parts: _Parts,
+    loader: DataLoader,
+    recipe: Recipe | HrtemRecipe,
+    folder: Path,
+    progress: TrainingState,
+    report: Report | None,
+) -> None:
+    """Take steps until all are done or nothing improves; look at held-out images in between."""
+    training, running = recipe.training, math.nan
+    bare = parts.accelerator.unwrap_model(parts.network)
+    for batch in loader:
+        if progress.step >= training.n_steps or _is_stuck(progress, recipe):
+            break
+        latest = _take_step(parts, batch, _learning_rate(progress.step, recipe))
+        progress.step += 1
+        if not math.isfinite(latest):
+            raise ModelError(
+                f"{folder}: the loss is {latest} at step {progress.step}; lower "
+                f"training.learning_rate (got {training.learning_rate:g})"
+            )
+        _update_average(parts.average, bare, progress.step, training.average)
+        running = latest if math.isnan(running) else 0.98 * running + 0.02 * latest
+        if report and progress.step % 10 == 0:
+            line = f"loss {running:.4f}, held out {progress.best_loss:.4f}"
+            report(progress.step, training.n_steps, line)
+        if progress.step % training.validate_every == 0 or progress.step == training.n_steps:
+            held_out_loss = _evaluate(parts.average, parts.held_out, parts.weights)
+            if held_out_loss < progress.best_loss:
+                progress.best_loss, progress.best_step = held_out_loss, progress.step
+                save_whole(parts.average.state_dict(), folder / BEST)
+            write_history(folder, progress.step, running, held_out_loss)
+            save_checkpoint(
+                folder / CHECKPOINT, recipe, bare, parts.average, parts.optimizer, progress
+            )
 
 
 def make_card(recipe: Recipe | HrtemRecipe) -> ModelCard:
@@ -274,9 +293,9 @@ def _make_loader(recipe: Recipe | HrtemRecipe, n_steps_done: int, n_workers: int
 
 @contextmanager
 def _leave_cores(n_workers: int) -> Iterator[None]:
-    """As many threads as cores are left: one more waits for the simulation, the others for it."""
+    """No more threads than cores are left: one more waits for the simulation, all others for it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, count_cores() - n_workers))
+    torch.set_num_threads(max(1, min(before, count_cores() - n_workers)))
     try:
         yield
     finally:
@@ -299,25 +318,19 @@ def _draw_weights(network: Network, rng: np.random.Generator) -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _take_step(  # noqa: PLR0917
-    accelerator: Accelerator,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: list[torch.Tensor],
-    weights: torch.Tensor,
-    rate: float,
-) -> float:
+def _take_step(parts: _Parts, batch: list[torch.Tensor], rate: float) -> float:
     """One step of the optimizer; gives the loss before it."""
-    for group in optimizer.param_groups:
+    accelerator, network = parts.accelerator, parts.network
+    for group in parts.optimizer.param_groups:
         group["lr"] = rate
     images = batch[0].to(accelerator.device, memory_format=torch.channels_last)
+    targets, weights = (part.to(accelerator.device) for part in (batch[1], parts.weights))
     with accelerator.autocast():
-        logits = network(images)
-        loss = measure_loss(logits, batch[1].to(accelerator.device), weights.to(accelerator.device))
+        loss = measure_loss(network(images), targets, weights)
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
+    parts.optimizer.step()
+    parts.optimizer.zero_grad()
     return float(loss.detach())
 
 
@@ -358,7 +371,7 @@ def _learning_rate(step: int, recipe: Recipe | HrtemRecipe) -> float:
     training = recipe.training
     length = _cycle_length(recipe)
     step %= length
-    warm = min(1.0, (step + 1) / 200)
+    warm = min(1.0, (step + 1) / min(200, math.ceil(length / 3)))
     return training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / length))
 
 

@@ -21,7 +21,7 @@ from adatom.simulate.wave_set import simulate_series
 BORDER = 10  # pixels that are left out
 TOLERANCE = 0.5  # Å
 LEAST_SCORE = 0.5  # of any column
-DRAWN = ("energy_eV", "defocus", "C12", "C21", "C23", "C30", "focal_spread", "shift")
+DRAWN = ("energy_eV", "defocus", "C12", "C21", "C23", "C30", "focal_spread")
 
 
 def draw_held_out(recipe: HrtemRecipe, split: int, index: int) -> tuple[xr.DataArray, pd.DataFrame]:
@@ -156,12 +156,12 @@ def score_series(
     -------
     DataFrame
         One row per series: dose (e/Å² per image), what was drawn of the microscope (energy_eV;
-        defocus, C12, C21, C23, C30, focal_spread, shift, and focus_error, rms of the series, all
-        in Å), pixel_size (Å), f1 (a column counts if place and label are right), sites_f1 (the
-        place alone), nearest_f1 (as `score_nearest` matches), rms (Å, per axis, of the right
-        places), and of each label n_true_LABEL, n_found_LABEL, n_right_LABEL, by the published
-        rule (peaks above 0.6); of a calibrated model the same of its atoms table, with the prefix
-        `atoms_`.
+        defocus, C12, C21, C23, C30, focal_spread; shift, the largest between two images;
+        focus_error, rms of the series; all in Å), pixel_size (Å), f1 (a column counts if place and
+        label are right), sites_f1 (the place alone), nearest_f1 (as `score_nearest` matches), rms
+        (Å, per axis, of the right places), and of each label n_true_LABEL, n_found_LABEL,
+        n_right_LABEL, by the published rule (peaks above 0.6); of a calibrated model the same of
+        its atoms table, with the prefix `atoms_`.
 
     Notes
     -----
@@ -190,7 +190,9 @@ def score_series(
 def _describe_microscope(series: xr.DataArray) -> dict[str, float]:
     """What was drawn of the microscope, Å and eV."""
     drawn, errors = series.attrs["microscope"], series.attrs["defoci"] - series["focus"].to_numpy()
-    row = {name: float(drawn.get(name, 0.0)) for name in DRAWN}
+    row = {name: float(drawn[name]) for name in DRAWN}
+    shifts = np.array(series.attrs["shifts"])
+    row["shift"] = float(np.linalg.norm(shifts[:, None] - shifts, axis=2).max())
     row["focus_error"] = float(np.sqrt((errors**2).mean()))
     row["pixel_size"] = float(series.y[1] - series.y[0])
     return row
@@ -224,8 +226,8 @@ def count_columns(
     is_true, is_found = (
         np.all((points >= limits[0]) & (points <= limits[1]), axis=1) for points in (there, here)
     )
-    nearest_f1 = score_nearest(found[is_found], truth[is_true], TOLERANCE)
     is_found[matches.found] = is_true[matches.true]
+    nearest_f1 = score_nearest(found, truth, TOLERANCE, counted=(is_found, is_true))
     kind, true_kind = found["label"].to_numpy(), truth["label"].to_numpy()
     inside = is_true[matches.true]
     pairs = matches.found[inside], matches.true[inside]

@@ -70,7 +70,7 @@ def _make_haadf_pair(recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndarr
 def _show_columns(
     recipe: HrtemRecipe, series: xr.DataArray, truth: pd.DataFrame, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At the pixel size of the camera; of a large image a part that holds a column."""
+    """At the pixel size of the camera; of a large image a part, around a column if it has one."""
     training = recipe.training
     pixel_size = float(series.y[1] - series.y[0])
     images = [
@@ -85,8 +85,10 @@ def _show_columns(
     spare = recipe.n_field - training.n_pixels
     if spare == 0:
         return np.stack(images), maps
-    column = rng.choice(centers) if len(centers) else np.full(2, spare / 2)
-    top, left = np.clip(column - training.n_pixels * rng.random(2), 0, spare).astype(int)
+    seen = centers[((centers >= 0) & (centers <= recipe.n_field - 1)).all(axis=1)]
+    column = rng.choice(seen) if len(seen) else np.full(2, recipe.n_field / 2)
+    first = column - rng.uniform(1, training.n_pixels - 1, 2)
+    top, left = np.clip(np.ceil(first), 0, spare).astype(int)
     part = np.s_[:, top : top + training.n_pixels, left : left + training.n_pixels]
     return np.stack(images)[part], maps[part]
 
@@ -119,7 +121,8 @@ class SimulatedPairs(IterableDataset):
     Parameters
     ----------
     recipe : Recipe or HrtemRecipe
-        What to simulate.
+        What to simulate. With several views, each specimen is looked at by that many microscopes,
+        turned and mirrored at random; specimens then depend on the number of workers.
     start : int
         Index of the first pair: a resumed training continues with images it has not seen.
     """
@@ -131,41 +134,46 @@ class SimulatedPairs(IterableDataset):
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Pairs of this worker."""
         worker = get_worker_info()
-        index = self.start + (worker.id if worker else 0)
+        index, n_workers = self.start, 1
+        if worker is not None:
+            index, n_workers = index + worker.id, worker.num_workers
         while True:
-            image, target = self.make_pair(index)
+            image, target = self.make_view(index, n_workers)
             yield torch.from_numpy(image), torch.from_numpy(target)
-            index += worker.num_workers if worker else 1
+            index += n_workers
 
-    def make_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image and target number `index`: of a specimen that other microscopes look at too.
+    def make_view(self, index: int, n_workers: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and target number `index`.
 
         Parameters
         ----------
         index : int
             Number of the pair.
+        n_workers : int
+            Workers that the pairs are shared out to.
 
         Returns
         -------
         image, target
-            As of the function `make_pair`; of focal series turned and mirrored at random.
+            As of `make_pair`.
         """
         recipe = self.recipe
         if not isinstance(recipe, HrtemRecipe) or recipe.training.n_views == 1:
             return make_pair(recipe, TRAINING, index)
-        training = recipe.training
-        rng = make_child_rng(training.seed, TRAINING, index)
-        stored = self._find_wave(recipe, index)
+        rng = make_child_rng(recipe.training.seed, TRAINING, index)
+        stored = self._find_wave(recipe, index, n_workers)
         pair = _show_columns(recipe, *look_at(stored, recipe, recipe.n_field, rng), rng)
         return turn_pair(*pair, rng)
 
-    def _find_wave(self, recipe: HrtemRecipe, index: int) -> StoredWave:
-        """Wave of the specimen of a pair. Neighbors in a batch are of others."""
+    def _find_wave(self, recipe: HrtemRecipe, index: int, n_workers: int) -> StoredWave:
+        """Wave of the specimen of a pair; those of a batch differ, each worker has its own."""
         training = recipe.training
-        first = index // (N_KEPT * training.n_views) * N_KEPT
-        number = first + index % N_KEPT
+        turn, lane = divmod(index, n_workers)
+        first = turn // (N_KEPT * training.n_views) * N_KEPT
+        number = (first + turn % N_KEPT) * n_workers + lane
         if number not in self._waves:
-            self._waves = {kept: wave for kept, wave in self._waves.items() if kept >= first}
+            kept = self._waves.items()
+            self._waves = {old: wave for old, wave in kept if old >= first * n_workers}
             rng = make_child_rng(training.seed, TRAINING, number, 0)
             self._waves[number] = simulate_small_wave(recipe, recipe.n_field, rng)
         return self._waves[number]

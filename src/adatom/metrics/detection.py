@@ -139,7 +139,13 @@ def score_atoms(
     return scores
 
 
-def score_nearest(found: pd.DataFrame, truth: pd.DataFrame, tolerance: float) -> float:
+def score_nearest(
+    found: pd.DataFrame,
+    truth: pd.DataFrame,
+    tolerance: float,
+    *,
+    counted: tuple[np.ndarray, np.ndarray],
+) -> float:
     """F1 with every column matched to the nearest one of its label, which may serve several.
 
     Parameters
@@ -148,22 +154,26 @@ def score_nearest(found: pd.DataFrame, truth: pd.DataFrame, tolerance: float) ->
         Columns x, y (Å), label.
     tolerance : float
         Largest distance of a match, Å.
+    counted : ((N,) bool array, (M,) bool array)
+        Found and true columns that count; the others can be matched with.
 
     Returns
     -------
     float
-        Never below that of `match_points`: several found columns may share a true one. As the
+        Never below the F1 by `match_points`: several found columns may share a true one. As the
         scripts of J. Madsen et al., Adv. Theory Simul. 1 (2018) 1800037, match.
     """
-    near_found = near_true = 0
-    for label in truth["label"].unique():
-        here, there = (
-            table.loc[table["label"] == label, ["y", "x"]].to_numpy() for table in (found, truth)
-        )
-        if len(here):
-            near_found += int((cKDTree(there).query(here)[0] <= tolerance).sum())
-            near_true += int((cKDTree(here).query(there)[0] <= tolerance).sum())
-    if not len(found) or not len(truth):
-        return float(len(found) == len(truth))
-    precision, recall = near_found / len(found), near_true / len(truth)
-    return 2 * precision * recall / (precision + recall) if near_found else 0.0
+    n_found, n_true = (int(rows.sum()) for rows in counted)
+    if not n_found or not n_true:
+        return float(n_found == n_true)
+    near = []
+    for table, others, rows in ((found, truth, counted[0]), (truth, found, counted[1])):
+        n_near = 0
+        for label, mine in table[rows].groupby("label"):
+            there = others.loc[others["label"] == label, ["y", "x"]].to_numpy()
+            if len(there):
+                away, _ = cKDTree(there).query(mine[["y", "x"]].to_numpy())
+                n_near += int((away <= tolerance).sum())
+        near.append(n_near)
+    precision, recall = near[0] / n_found, near[1] / n_true
+    return 2 * precision * recall / (precision + recall) if near[0] and near[1] else 0.0

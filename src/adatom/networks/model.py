@@ -248,15 +248,15 @@ def list_models() -> list[ModelCard]:
     return [_read_card(path) for path in sorted(_shipped_folder().glob("*.json"))]
 
 
-def choose_model(material: str | None, *, is_series: bool = False) -> str:
+def choose_model(material: str | None, *, n_foci: int = 0) -> str:
     """Name of the shipped model that knows a material best.
 
     Parameters
     ----------
     material : str or None
         Formula, or None where nothing is known of the image.
-    is_series : bool
-        Whether it is a focal series.
+    n_foci : int
+        Images of the focal series; 0 for single images.
 
     Returns
     -------
@@ -274,15 +274,15 @@ def choose_model(material: str | None, *, is_series: bool = False) -> str:
     >>> choose_model("MoS2")
     'haadf-mx2'
     """
-    cards = [card for card in list_models() if bool(card.focal_series) == is_series]
+    cards = [card for card in list_models() if len(card.focal_series) == n_foci]
     for card in cards:
         if material is not None and material in card.materials:
             return card.name
-    if is_series:
+    if n_foci:
         known = ", ".join(card.name for card in cards) or "none"
         raise ModelError(
-            f"model: none that ships is chosen for focal series of {material or 'unknown material'}"
-            f"; name one with --model (shipped: {known})"
+            f"model: none that ships is chosen for focal series ({n_foci} images) of "
+            f"{material or 'unknown material'}; name one with --model (shipped: {known})"
         )
     for card in cards:
         if not card.materials:

@@ -64,7 +64,7 @@ def simulate_focal_series(
     DataArray
         Dims (focus, y, x), electrons per pixel; `focus` holds the defocus of each image as it is
         meant, Å, y and x are in Å. The attributes `microscope` and `camera` hold what was drawn,
-        and `defoci` the defocus that each image really has.
+        `defoci` and `shifts` (y, x; Å) what each image really has.
     """
     rng = make_rng(rng)
     microscope, camera = microscope.draw(rng), camera.draw(rng)
@@ -83,9 +83,10 @@ def simulate_focal_series(
             "energy_eV": float(microscope.energy_eV),  # type: ignore[arg-type]
             "dose": float(camera.dose),  # type: ignore[arg-type]
             "units": "electrons",
-            "microscope": microscope.model_dump(mode="json", exclude_defaults=True),
+            "microscope": microscope.model_dump(mode="json"),
             "camera": camera.model_dump(mode="json"),
             "defoci": defoci.tolist(),
+            "shifts": shifts.tolist(),
         },
     )
 
@@ -222,7 +223,7 @@ def expect_electrons(
     factor *= float(camera.dose) * sizes[0] * sizes[1]  # type: ignore[arg-type]
     if camera.is_counting:
         factor *= camera.transfer(k)
-    factor = factor.astype(np.float32)  # noise is that of a thousandth of its rounding at best
+    factor = factor.astype(np.float32)  # rounding is a thousandth of the noise at most
     expected = []
     for intensity in intensities:
         spectrum = resize_spectrum(fft.fft2(np.float32(intensity), norm="forward"), shape)

@@ -5,7 +5,8 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError
-from adatom.core.random import draw_value
+from adatom.core.random import draw_value, make_rng
+from adatom.simulate.drawing import choose_kind
 from adatom.simulate.recipe import HrtemRecipe
 from adatom.simulate.specimen import ParticleConfig, box_side, draw_film, lay_on_film
 from adatom.simulate.wave_set import StoredWave, store_wave
@@ -27,11 +28,11 @@ DEFAULT = MotionConfig()
 def simulate_movie(
     recipe: HrtemRecipe,
     n_frames: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | int,
     *,
     motion: MotionConfig = DEFAULT,
 ) -> list[StoredWave]:
-    """Simulate the waves behind a particle that restructures on its film.
+    """Simulate the waves behind a particle that restructures on its film, inside the image.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def simulate_movie(
         Of particles; ranges are drawn once.
     n_frames : int
         Waves.
-    rng : Generator
+    rng : Generator or int
         Draws everything.
     motion : MotionConfig
         What happens between two frames.
@@ -52,26 +53,27 @@ def simulate_movie(
     Raises
     ------
     ConfigError
-        If the recipe has other structures than particles, or the particle is too small to move.
+        If another structure than a particle is drawn, or the particle is too small to move.
     """
-    config = recipe.structure[0]
+    rng, size = make_rng(rng), recipe.dataset.size
+    config = choose_kind(recipe.structure, rng)
     if not isinstance(config, ParticleConfig):
         raise ConfigError(f"structure: must be particles to move (got {config.kind})")
     energy = float(draw_value(recipe.microscope.energy_eV, rng))
     radius, tilt = float(draw_value(config.radius, rng)), float(draw_value(config.tilt, rng))
     particle = make_particle(config.element, radius, rng, tilt=tilt)
-    film = draw_film(config, recipe.dataset.size, rng)
+    film = draw_film(config, size, rng)
     vibration = float(draw_value(config.vibration, rng))
-    middle, shift, turn = box_side(recipe.dataset.size) / 2, np.zeros(2), 0.0
-    waves = []
+    middle, free = box_side(size) / 2, max(size / 2 - radius, 0.0)
+    shift, turn, waves = np.zeros(2), 0.0, []
     for frame in range(n_frames):
         if frame:
             particle = move_surface_atoms(particle, motion.n_hops, rng)
-            shift += motion.drift * rng.standard_normal(2)
+            shift = np.clip(shift + motion.drift * rng.standard_normal(2), -free, free)
             turn += motion.turn * rng.standard_normal()
         placed = particle.copy()
         placed.rotate(turn, "z")
         placed.positions[:, :2] += middle + shift
-        specimen = lay_on_film(placed, film, vibration, recipe.dataset.size)
+        specimen = lay_on_film(placed, film, vibration, size)
         waves.append(store_wave(specimen, energy, recipe))
     return waves

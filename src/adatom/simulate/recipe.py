@@ -129,7 +129,9 @@ class FocalTrainingConfig(LearningConfig):
     )
     width: float = Field(0.3, gt=0, description="Standard deviation of the target Gaussians, Å.")
     n_pixels: int = Field(160, ge=FEWEST_PIXELS, description="Side of the images it learns from.")
-    n_views: int = Field(1, gt=0, description="Microscopes that look at each specimen.")
+    n_views: int = Field(
+        1, gt=0, description="Microscopes that look at each specimen while a network learns."
+    )
 
     @field_validator("labels")
     @classmethod
@@ -270,7 +272,7 @@ class HrtemRecipe(Config):
     def n_field(self) -> int:
         """Side of the images that are simulated to learn from parts of them, pixels.
 
-        Sheets fill images of any size; particles are simulated whole.
+        Sheets fill images of any size; those of particles have the size of the data set.
         """
         if not any(isinstance(kind, ParticleConfig) for kind in self.structure):
             return self.training.n_pixels

@@ -211,10 +211,11 @@ def _read_input(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
     from adatom.images.read import read_image
     from adatom.images.series import read_series
 
-    if config.focus is None and len(paths) == 1:
+    focus = config.focus
+    if len(paths) == 1 and (focus is None or len(focus) == 1):
         image = read_image(paths[0], config.item, pixel_size=config.pixel_size)
         if "focus" not in image.dims:
-            return image
+            return image if focus is None else image.assign_coords(focus=focus[0])
     return read_series(paths, config.focus, config.item, pixel_size=config.pixel_size)
 
 

@@ -122,7 +122,7 @@ def choose_model_for(
 
     if named is not None:
         return named, "The model was named."
-    choose = partial(choose_model, is_series="focus" in calibration.image.dims)
+    choose = partial(choose_model, n_foci=calibration.image.sizes.get("focus", 0))
     if material is not None:
         return choose(material.name), f"Chosen for {material.name}."
     seen = calibration.material

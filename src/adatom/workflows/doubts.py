@@ -127,6 +127,9 @@ def _doubt_focus(image: "xr.DataArray", card: "ModelCard") -> tuple[str, ...]:
     low, high = card.defocus_range
     if low - FOCUS_SLACK <= off <= high + FOCUS_SLACK:
         return ()
+    if len(card.focal_series) == 1:
+        known = f"{card.name} was trained on {low:+.0f} to {high:+.0f} Å"
+        return (f"The defocus of the image is {off:+.0f} Å; {known}.",)
     known = ", ".join(f"{focus:+.0f}" for focus in card.focal_series)
     return (
         f"The focus of the series is {off:+.0f} Å off that of the training ({known} Å, each "
