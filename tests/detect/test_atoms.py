@@ -75,8 +75,9 @@ def test_images_without_scale_outside_the_range_or_with_frames_are_refused(model
     coords = {"y": np.arange(32) * 2.0, "x": np.arange(32) * 2.0}
     with pytest.raises(ImageError, match="pixel size must be"):
         find_atoms(bare.assign_coords(coords), model)
+    movie = xr.DataArray(np.ones((2, 8, 8)), dims=("frame", "y", "x"))
     with pytest.raises(ImageError, match="one frame at a time"):
-        find_atoms(xr.DataArray(np.ones((2, 8, 8)), dims=("frame", "y", "x")), model)
+        find_atoms(movie.assign_coords(frame=[0, 1]), model)
 
 
 @pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)

@@ -1,5 +1,7 @@
 """Focal series that a network never saw: what its scores mean, and how well it finds columns."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -21,6 +23,7 @@ from adatom.simulate.wave_set import simulate_series
 BORDER = 10  # pixels that are left out
 TOLERANCE = 0.5  # Å
 LEAST_SCORE = 0.5  # of any column
+Settle = Callable[[xr.DataArray, pd.DataFrame], pd.DataFrame]
 DRAWN = ("energy_eV", "defocus", "C12", "C21", "C23", "C30", "focal_spread")
 
 
@@ -135,6 +138,7 @@ def score_series(
     n_series: int,
     *,
     split: int,
+    settle: Settle | None = None,
     report: Report | None = None,
 ) -> pd.DataFrame:
     """Score a model on simulated focal series, one by one.
@@ -149,6 +153,8 @@ def score_series(
         How many.
     split : int
         Which images: see `learn.samples`.
+    settle : callable, optional
+        What else becomes of an atoms table: of the series and the table gives the table.
     report : callable, optional
         Called with (done, in all, text).
 
@@ -161,7 +167,7 @@ def score_series(
         label are right), sites_f1 (the place alone), nearest_f1 (as `score_nearest` matches), rms
         (Å, per axis, of the right places), and of each label n_true_LABEL, n_found_LABEL,
         n_right_LABEL, by the published rule (peaks above 0.6); of a calibrated model the same of
-        its atoms table, with the prefix `atoms_`.
+        its atoms table, with the prefix `atoms_`, and with `settled_` after `settle`.
 
     Notes
     -----
@@ -179,8 +185,10 @@ def score_series(
         row |= count_columns(pick_columns(maps, card), truth, card.labels, limits)
         if card.calibration.weights:
             atoms = pick_atoms(maps, card, threshold=LEAST_SCORE)
-            counted = count_columns(atoms, truth, card.labels, limits)
-            row |= {f"atoms_{name}": value for name, value in counted.items()}
+            tables = {"atoms": atoms} | ({"settled": settle(series, atoms)} if settle else {})
+            for rule, table in tables.items():
+                counted = count_columns(table, truth, card.labels, limits)
+                row |= {f"{rule}_{name}": value for name, value in counted.items()}
         rows.append(row)
         if report:
             report(index + 1, n_series, "series scored")
@@ -261,11 +269,13 @@ def summarize_scores(rows: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, f
     -------
     dict
         f1, sites_f1, nearest_f1 (means over the series), f1_5th (5th percentile), rms (Å), and
-        LABEL_f1 (of all columns together), by the published rule; with the prefix `atoms_` those
-        of the atoms tables, where the rows hold them.
+        LABEL_f1 (of all columns together), by the published rule; with the prefixes `atoms_` and
+        `settled_` those of the atoms tables, where the rows hold them.
     """
     figures: dict[str, float] = {}
-    for rule in ("", "atoms_") if "atoms_f1" in rows else ("",):
+    for rule in ("", "atoms_", "settled_"):
+        if f"{rule}f1" not in rows:
+            continue
         figures |= {
             f"{rule}f1": float(rows[f"{rule}f1"].mean()),
             f"{rule}f1_5th": float(rows[f"{rule}f1"].quantile(0.05)),

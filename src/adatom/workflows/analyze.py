@@ -30,6 +30,7 @@ from adatom.core.runs import (
 from adatom.core.tables import ATOM_COLUMNS, UNITS
 from adatom.workflows.choose import choose_folders, choose_model_for
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
+from adatom.workflows.settle import settle_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,9 @@ class AnalyzeConfig(Config):
         min_length=1,
         description="Defoci of a focal series, Å (+ is underfocus), in the order of its files or "
         "of its stack; separated by spaces, after the files.",
+    )
+    energy: float | None = Field(
+        None, gt=0, description="Energy of the electrons, eV; replaces the file's."
     )
     use_lattice: bool = Field(
         True,
@@ -170,7 +174,7 @@ def analyze_image(
         journal = afterwards.enter_context(Journal(unfinished, plain_values(key)))
         with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
-            _write_atoms(journal, image.attrs.get("units"), folder)
+            settled = _write_atoms(journal, calibration.image, model.card, folder)
         card, device = model.card, str(next(model.network.parameters()).device)
         del model  # with the memory of its last image
         release_memory()
@@ -179,7 +183,7 @@ def analyze_image(
         notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
             summary, calibration
         )
-        notes += doubt_kind(calibration, card, folder / TABLE)
+        notes += doubt_kind(calibration, card, folder / TABLE) + settled
         record = RunRecord(
             task="analyze",
             started=started,
@@ -208,6 +212,11 @@ def _list_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def _read_input(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
     """An image or a movie; a focal series where there are defoci or several files."""
+    image = _read_images(paths, config)
+    return image if config.energy is None else image.assign_attrs(energy_eV=config.energy)
+
+
+def _read_images(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
     from adatom.images.read import read_image
     from adatom.images.series import read_series
 
@@ -277,13 +286,20 @@ def _find_in_frames(
         release_memory()
 
 
-def _write_atoms(journal: Journal, units: str | None, folder: Path) -> None:
+def _write_atoms(
+    journal: Journal, image: "xr.DataArray", card: "ModelCard", folder: Path
+) -> tuple[str, ...]:
+    """Write what was found; gives what was changed in it."""
     from adatom.core.table_files import TableWriter
 
+    units = image.attrs.get("units")
+    notes: tuple[str, ...] = ()
     named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
-        for table in journal.read(0, journal.n_done):
+        for found in journal.read(0, journal.n_done):
+            table, notes = settle_table(image, found, card)
             writer.append(table)
+    return notes
 
 
 def _frame_number(frame: "xr.DataArray") -> int:

@@ -1,0 +1,40 @@
+"""A focal series of a perfect MoS2 monolayer in a known microscope, and its columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase.build import make_supercell, mx2
+
+from adatom.optics.transfer import ImagingMicroscope
+from adatom.simulate.hrtem import Camera, simulate_focal_series
+from adatom.simulate.multislice import simulate_exit_wave
+
+SCOPE = ImagingMicroscope(
+    energy_eV=60e3,
+    defocus=12,
+    focal_series=(-30, 20, 70),
+    C12=25,
+    phi12=40,
+    C21=150,
+    phi21=100,
+    C23=300,
+    phi23=20,
+    C30=-8e4,
+    focal_spread=30,
+)
+
+
+@pytest.fixture(scope="session")
+def monolayer():
+    cell = mx2("MoS2", a=3.16, thickness=3.13, vacuum=3)
+    sheet = make_supercell(cell, [[1, 0, 0], [1, 2, 0], [0, 0, 1]]) * (9, 5, 1)
+    u2 = np.where(sheet.numbers == 42, 0.0038, 0.0066)
+    wave = simulate_exit_wave(sheet, 60e3, displacements=u2).crop(1.5)
+    camera = Camera(pixel_size=0.12, dose=5e3, blur=0.08, mtf_frequency=1.0)
+    series = simulate_focal_series(wave, SCOPE, camera, 5)
+    upper = sheet[sheet.positions[:, 2] > sheet.positions[:, 2].mean() - 0.5]
+    labels = np.where(upper.numbers == 42, "Mo", "S2")
+    table = pd.DataFrame({"x": upper.positions[:, 0], "y": upper.positions[:, 1], "label": labels})
+    for name, is_it in (("Mo", labels == "Mo"), ("S2", labels == "S2"), ("S1", labels == "S1")):
+        table[f"score_{name}"] = np.where(is_it, 0.8, 0.08)
+    return series, table.assign(score=0.8)
