@@ -6,6 +6,7 @@ import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.core.random import make_child_rng
+from adatom.learn import fit
 from adatom.learn.evaluate import (
     Candidates,
     fit_calibration,
@@ -238,3 +239,16 @@ def test_maps_of_rare_labels_weigh_more():
     wrong = right.clone()
     wrong[0, 1, 2, 2] = -9
     assert float(measure_loss(wrong, maps, weights)) == pytest.approx(3 * 9 / 128, rel=0.02)
+
+
+def test_a_training_leaves_cores_to_the_simulation_and_takes_no_more_than_it_had(monkeypatch):
+    monkeypatch.setattr(fit, "count_cores", lambda: 8)
+    before = torch.get_num_threads()
+    try:
+        for given, n_workers, inside in ((4, 6, 2), (4, 0, 4), (1, 0, 1), (4, 9, 1)):
+            torch.set_num_threads(given)
+            with fit._leave_cores(n_workers):
+                assert torch.get_num_threads() == inside
+            assert torch.get_num_threads() == given
+    finally:
+        torch.set_num_threads(before)

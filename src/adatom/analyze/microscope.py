@@ -47,6 +47,7 @@ PRIORS = {
     "tilt_y": Prior(0, 3.5),
     "blur": Prior(0.1, 0.08),
     "log_mtf": Prior(0.3, 0.8),
+    "log_contrast": Prior(0, 0.2),
 }
 FOCUS_ERROR, SHIFT = Prior(0, 5), Prior(0, 0.3)  # of each image
 
@@ -69,7 +70,8 @@ class MicroscopeFit:
         [y, x] of each image, Å.
     values : dict
         C12, C21, C23, C30 (Å) and their azimuths phi12, phi21, phi23 (degrees), focal_spread and
-        blur (Å), mtf_frequency (1/Å, as of `Camera`), tilt (degrees).
+        blur (Å), mtf_frequency (1/Å, as of `Camera`), contrast (over that of the simulation), tilt
+        (degrees).
     """
 
     metal_first: bool
@@ -115,7 +117,8 @@ def fit_microscope(
     -----
     Three planes of atoms are transmitted one after the other, as in `simulate.planes`; aberrations
     to third order, focal spread, tilt of the specimen, shifts of the images, blur and MTF are
-    found by least squares with normal priors (the ranges of `hrtem_mos2`). The misfits of the two
+    found by least squares with normal priors (the ranges of `hrtem_mos2`); contrast is free within
+    a fifth, since that of real images is often lower than simulated. The misfits of the two
     assignments differ by twice the logarithm of their odds.
     """
     model = _Model(cell, material, energy_eV, focal_series, metal_first, temperature)
@@ -206,6 +209,7 @@ class _Model:
         seen = np.fft.fft2(np.abs(waves) ** 2, norm="forward")
         blurred = np.exp(-2 * (np.pi * v["blur"] * self.k) ** 2)
         passed = blurred / (1 + (self.k / (2 * np.exp(v["log_mtf"]))) ** MTF_POWER)
+        passed = passed * np.exp(v["log_contrast"])
         return (seen / seen[..., :1, :1] * passed[:, None])[..., self.seen]
 
     def misfit(self, z: np.ndarray) -> np.ndarray:
@@ -241,7 +245,9 @@ class _Model:
             x, y = v[f"{name}_x"], v[f"{name}_y"]
             found[name] = float(np.hypot(x, y))
             found[f"phi{name[1:]}"] = float(np.rad2deg(np.arctan2(y, x)) / symmetry)
-        found["mtf_frequency"] = float(np.exp(v["log_mtf"]))
+        found["mtf_frequency"], found["contrast"] = np.exp(
+            [v["log_mtf"], v["log_contrast"]]
+        ).tolist()
         found["tilt"] = float(np.hypot(v["tilt_x"], v["tilt_y"]))
         return MicroscopeFit(
             self.metal_first, chi_square, 2 * self.known.size, defoci[0], shifts[0], found
