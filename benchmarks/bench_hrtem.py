@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 import adatom
 from adatom.analyze.sublattices import settle_sublattices
@@ -71,10 +72,16 @@ def main() -> int:
 
 
 def find_settle(model: Model) -> Settle | None:
-    """What `adatom analyze` does with an atoms table of a monolayer."""
-    if not model.card.sublattices:
+    """What `adatom analyze` does with an atoms table of a monolayer; the focus is off unknown."""
+    card = model.card
+    if not card.sublattices:
         return None
-    return lambda series, atoms: settle_sublattices(series, atoms, model.card)[0]
+
+    def settle(series: xr.DataArray, atoms: pd.DataFrame) -> pd.DataFrame:
+        told = series.assign_coords(focus=list(card.focal_series))
+        return settle_sublattices(told, atoms, card)[0]
+
+    return settle
 
 
 def find_bound(recipe: HrtemRecipe, n_draws: int) -> dict[str, float]:

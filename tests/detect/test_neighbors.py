@@ -68,3 +68,5 @@ def test_lonely_columns_and_faint_neighbors_change_nothing():
     assert agree_with_neighbors(shares, np.ones(3), places, SUBLATTICES)[2] == pytest.approx(
         shares[2]
     )
+    far = agree_with_neighbors(shares[:2], np.ones(2), np.array([[0, 0], [0, 25.0]]), SUBLATTICES)
+    np.testing.assert_allclose(far, shares[:2], atol=1e-6)

@@ -24,14 +24,20 @@ CARD = ModelCard(
 TABLE = pd.DataFrame({"label": ["Mo", "S2", "Mo"]})
 SERIES = xr.DataArray(np.zeros((2, 4, 4)), dims=("focus", "y", "x"), attrs={"energy_eV": 60e3})
 VALUES = {"C12": 21.6, "C21": 150.2, "C23": 300.4, "C30": -8e4}
-FIT = MicroscopeFit(False, 80.2, 180, np.array([-31.4, 18.8]), np.zeros((2, 2)), VALUES)
+FOCI, SHIFTS = np.array([-31.4, 18.8]), np.zeros((2, 2))
+STAYED, FIT = (
+    MicroscopeFit(is_first, 80.2, 180, 900.0, FOCI + 60 * is_first, SHIFTS, VALUES)
+    for is_first in (True, False)
+)
 
 
 @pytest.mark.parametrize("n_changed", [0, 2])
 def test_what_was_exchanged_is_said_with_the_microscope(n_changed, monkeypatch):
     other = TABLE.assign(label=["S2"] * 3 if n_changed else TABLE["label"])
     monkeypatch.setattr(
-        adatom.analyze.sublattices, "settle_sublattices", lambda *given: (other, [FIT])
+        adatom.analyze.sublattices,
+        "settle_sublattices",
+        lambda *given: (other, [STAYED, FIT][:n_changed]),
     )
     table, notes = settle_table(SERIES, TABLE, CARD)
     assert table.equals(other)
@@ -43,6 +49,14 @@ def test_what_was_exchanged_is_said_with_the_microscope(n_changed, monkeypatch):
         "likelier (defocus -31, +19 Å, C12 22 Å, C21 150 Å, C23 300 Å, C30 -8 µm, "
         "chi-square 80 of 180).",
     )
+
+
+def test_a_model_whose_microscope_is_not_known_keeps_what_it_found():
+    for materials in ((), ("graphene",), ("MoS2", "WS2")):
+        card = CARD.model_copy(update={"materials": materials})
+        table, (note,) = settle_table(SERIES, TABLE.assign(x=0.0, y=0.0), card)
+        assert table["label"].tolist() == ["Mo", "S2", "Mo"]
+        assert "is what the network says (" in note
 
 
 def test_other_images_stay_as_they_are_and_the_energy_is_asked_for():

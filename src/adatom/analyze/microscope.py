@@ -21,7 +21,7 @@ from adatom.structures.vibrations import load_amplitudes
 K_MAX, K_BEAMS = 1.5, 2.0  # 1/Å, of the image and of the wave
 MTF_POWER = 2.5
 LEAST_ERROR = 1.5e-3  # of a Fourier coefficient: what the model itself is off
-N_STARTS = 6
+N_STARTS = 4
 STEP = 1e-4  # of the derivatives, in standard deviations
 
 
@@ -50,6 +50,7 @@ PRIORS = {
     "log_contrast": Prior(0, 0.2),
 }
 FOCUS_ERROR, SHIFT = Prior(0, 5), Prior(0, 0.3)  # of each image
+STARTED = ("defocus", "C12_x", "C12_y", "C21_x", "C21_y", "C23_x", "C23_y", "C30")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ class MicroscopeFit:
         Squared misfit over the errors, and distance from what is usual; of so many `n_data`.
     n_data : int
         Real numbers that were fitted.
+    chi_square_flat : float
+        Squared misfit of images without any contrast.
     defoci : (F,) array
-        Defocus of each image, Å, + is underfocus.
+        Defocus of each image against the uppermost atoms, Å, + is underfocus.
     shifts : (F, 2) array
         [y, x] of each image, Å.
     values : dict
@@ -77,6 +80,7 @@ class MicroscopeFit:
     metal_first: bool
     chi_square: float
     n_data: int
+    chi_square_flat: float
     defoci: np.ndarray
     shifts: np.ndarray
     values: dict[str, float]
@@ -119,7 +123,8 @@ def fit_microscope(
     to third order, focal spread, tilt of the specimen, shifts of the images, blur and MTF are
     found by least squares with normal priors (the ranges of `hrtem_mos2`); contrast is free within
     a fifth, since that of real images is often lower than simulated. The misfits of the two
-    assignments differ by twice the logarithm of their odds.
+    assignments differ by twice the logarithm of their odds, as far as errors are normal and the
+    model is off by a thousandth or two, independently in each coefficient.
     """
     model = _Model(cell, material, energy_eV, focal_series, metal_first, temperature)
     rng = np.random.default_rng(0)
@@ -145,7 +150,7 @@ class _Model:
         self.w = electron_wavelength(energy_eV) * (kx + 1j * ky)
         self.wavelength, self.focal_series = electron_wavelength(energy_eV), np.array(focal_series)
         self.metal_first, self.height = metal_first, material.thickness / 2
-        in_band = self.k < K_BEAMS
+        self.in_band = in_band = self.k < K_BEAMS
         self.drift = in_band * np.exp(-1j * np.pi * self.wavelength * self.height * self.k**2)
         self.planes = {}
         vibrations = load_amplitudes(material.name, temperature)
@@ -183,11 +188,11 @@ class _Model:
         slope_y, slope_x = (np.tan(np.deg2rad(tilt)) for tilt in (tilt_y, tilt_x))
         moved = self.ky * slope_y[:, None, None] + self.kx * slope_x[:, None, None]
         turn = np.exp(-2j * np.pi * self.height * moved)
-        wave = self.planes["X2"] * turn * self.drift
+        wave = self.planes["X2"] * turn
         for plane in (self.planes["M"], self.planes["X2"] * turn.conj()):
-            through = np.fft.ifft2(wave, norm="forward") * np.fft.ifft2(plane, norm="forward")
-            wave = np.fft.fft2(through, norm="forward") * self.drift
-        return wave
+            before = np.fft.ifft2(wave * self.drift, norm="forward")
+            wave = np.fft.fft2(before * np.fft.ifft2(plane, norm="forward"), norm="forward")
+        return wave * self.in_band
 
     def predict(self, z: np.ndarray) -> np.ndarray:
         """Fourier coefficients that are seen, (B, F, K)."""
@@ -230,9 +235,9 @@ class _Model:
         )
 
     def draw_starts(self, rng: np.random.Generator) -> np.ndarray:
-        """Where to start from: defocus and aberrations are drawn from their priors."""
+        """Where to start from: defocus and aberrations within a standard deviation."""
         starts = np.zeros((N_STARTS, len(self.middle)))
-        free = [place for place, name in enumerate(PRIORS) if name.startswith(("d", "C"))]
+        free = [place for place, name in enumerate(PRIORS) if name in STARTED]
         starts[:, free] = rng.uniform(-1, 1, (N_STARTS, len(free)))
         return starts
 
@@ -240,7 +245,7 @@ class _Model:
         """The microscope in the words of `Lens` and `Camera`."""
         values, defoci, shifts = self.split(z[None])
         v = {name: float(value[0]) for name, value in values.items()}
-        found = {"C30": v["C30"], "focal_spread": v["focal_spread"], "blur": abs(v["blur"])}
+        found = {"C30": v["C30"], "focal_spread": abs(v["focal_spread"]), "blur": abs(v["blur"])}
         for name, symmetry in (("C12", 2), ("C21", 1), ("C23", 3)):
             x, y = v[f"{name}_x"], v[f"{name}_y"]
             found[name] = float(np.hypot(x, y))
@@ -249,6 +254,8 @@ class _Model:
             [v["log_mtf"], v["log_contrast"]]
         ).tolist()
         found["tilt"] = float(np.hypot(v["tilt_x"], v["tilt_y"]))
+        flat = float((np.abs(self.known * self.weight) ** 2).sum())
+        n_data = 2 * self.known.size
         return MicroscopeFit(
-            self.metal_first, chi_square, 2 * self.known.size, defoci[0], shifts[0], found
+            self.metal_first, chi_square, n_data, flat, defoci[0], shifts[0], found
         )

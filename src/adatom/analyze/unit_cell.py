@@ -11,11 +11,13 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from adatom.core.errors import ImageError
 from adatom.images import pixel_size
 
 N_SAMPLES = 16  # along each vector of a cell
 FEWEST_CELLS = 8
 REACH = 1.35  # of the usual distance of neighbors; second neighbors are at 1.73
+LARGEST = 2.1  # Å, of that distance in any monolayer
 SAME_TURN = 0.4  # rad, three times the angle between neighboring cells of one domain
 MARGIN = 2  # pixels at the border that are not sampled
 
@@ -65,11 +67,21 @@ def average_cells(
     Returns
     -------
     list of UnitCell
-        The largest first; domains of fewer than 8 whole cells are left out. Where labels of the
+        The largest first; domains of fewer than 8 whole cells are left out, and all if an image
+        has no positive mean to compare with. Where labels of the
         sublattices are exchanged in a part of a crystal, that part is a domain of its own.
+
+    Raises
+    ------
+    ImageError
+        If an image is not finite.
     """
     places = atoms[["y", "x"]].to_numpy()
     is_first, is_whole = atoms["label"].isin(first), ~atoms["label"].isin(partial)
+    if not np.isfinite(series).all():
+        raise ImageError("series: must be finite (it holds NaN or infinite values)")
+    if not (series.mean(("y", "x")) > 0).all():
+        return []
     centers, around = _find_trios(places, is_first.to_numpy())
     if len(centers) < FEWEST_CELLS:
         return []
@@ -101,7 +113,7 @@ def _find_trios(places: np.ndarray, is_first: np.ndarray) -> tuple[np.ndarray, n
     second = np.flatnonzero(~is_first)
     if len(second) < 3 or not is_first.any():
         return np.empty(0, int), np.empty((0, 3), int)
-    usual = np.median(cKDTree(places).query(places, k=2)[0][:, 1])
+    usual = min(np.median(cKDTree(places).query(places, k=2)[0][:, 1]), LARGEST)
     near = cKDTree(places[second]).query_ball_point(places[is_first], REACH * usual)
     has_three = np.array([len(found) == 3 for found in near])
     around = np.array([found for found in near if len(found) == 3], int).reshape(-1, 3)
@@ -147,7 +159,7 @@ def _sample(
 def _summarize(sampled: np.ndarray, vectors: np.ndarray, members: np.ndarray) -> UnitCell:
     mean = sampled.mean(axis=0)
     level = mean[:, :1, :1].real
-    spread = np.sqrt((np.abs(sampled - mean) ** 2).mean(axis=0) / 2)
+    spread = np.sqrt((np.abs(sampled - mean) ** 2).sum(axis=0) / (2 * (len(sampled) - 1)))
     return UnitCell(
         vectors, mean / level, spread / level / len(sampled) ** 0.5, members, len(sampled)
     )

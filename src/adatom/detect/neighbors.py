@@ -5,6 +5,7 @@ from scipy.spatial import cKDTree
 
 COUPLING = 0.8  # log-odds over two that a neighbor brings
 REACH = 1.35  # of the usual distance of neighbors; second neighbors are at 1.73
+LARGEST = 2.1  # Å, of that distance in any monolayer
 N_ITERATIONS = 60
 LEAST_SHARE = 1e-4
 
@@ -56,7 +57,7 @@ def agree_with_neighbors(
     first, second = (shares[:, list(labels)].sum(axis=1) for labels in sublattices)
     evidence = np.log(first / second)
     tree = cKDTree(places)
-    usual = np.median(tree.query(places, k=2)[0][:, 1])
+    usual = min(np.median(tree.query(places, k=2)[0][:, 1]), LARGEST)
     pairs = tree.query_pairs(REACH * usual, output_type="ndarray")
     mean = np.tanh(evidence / 2)
     for _ in range(N_ITERATIONS):

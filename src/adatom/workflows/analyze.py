@@ -66,7 +66,7 @@ class AnalyzeConfig(Config):
         "of its stack; separated by spaces, after the files.",
     )
     energy: float | None = Field(
-        None, gt=0, description="Energy of the electrons, eV; replaces the file's."
+        None, ge=1e4, description="Energy of the electrons, eV (60e3); replaces the file's."
     )
     use_lattice: bool = Field(
         True,
@@ -297,8 +297,9 @@ def _write_atoms(
     named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
         for found in journal.read(0, journal.n_done):
-            table, notes = settle_table(image, found, card)
+            table, said = settle_table(image, found, card)
             writer.append(table)
+            notes += said
     return notes
 
 

@@ -3,6 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
+from adatom.core.errors import ConfigError
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -44,15 +46,19 @@ def settle_table(
             f"Which columns are {names} is what the network says: to check it by the microscope "
             "that this takes, the energy of the electrons must be known (--energy).",
         )
-    settled, fits = settle_sublattices(image, table, card)
+    try:
+        settled, fits = settle_sublattices(image, table, card)
+    except ConfigError as error:
+        return table, (f"Which columns are {names} is what the network says ({error}).",)
     for fit in fits:
         logger.info("%s", describe_fit(fit))
     n_changed = int((settled["label"] != table["label"]).sum())
-    if not n_changed:
+    exchanged = next((fit for fit in fits if not fit.metal_first), None)
+    if exchanged is None:
         return settled, ()
     return settled, (
         f"{names} were exchanged in {n_changed} columns: the microscope that explains the images "
-        f"then is likelier ({describe_fit(fits[0])}).",
+        f"then is likelier ({describe_fit(exchanged)}).",
     )
 
 
