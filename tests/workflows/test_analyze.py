@@ -12,10 +12,15 @@ import xarray as xr
 import adatom.detect.atoms
 import adatom.networks.model
 from adatom.core.errors import CalibrationError, FileError
+from adatom.core.random import make_rng
 from adatom.core.runs import find_checksum
 from adatom.images.normalize import FOCAL_NORMALIZATION
 from adatom.images.write import write_image
+from adatom.metrics.detection import score_atoms
 from adatom.networks.model import Calibration, Model, ModelCard, build_network
+from adatom.simulate.movie import simulate_movie
+from adatom.simulate.recipe import load_recipe
+from adatom.simulate.wave_set import take_series
 from adatom.workflows.analyze import AnalyzeConfig, analyze_image
 from adatom.workflows.choose import choose_folders
 
@@ -275,3 +280,26 @@ def test_a_series_of_another_focus_or_dose_is_doubted(sheet, tmp_path, monkeypat
         result = analyze_image(tmp_path / "series.zarr", tmp_path, config=config)
         assert len(result.warnings) == len(said)
         assert all(text in warning for text, warning in zip(said, result.warnings, strict=True))
+
+
+def test_a_movie_of_a_particle_is_analyzed_frame_by_frame(tmp_path):
+    recipe = load_recipe("hrtem_au")
+    kind = recipe.structure[0].model_copy(update={"radius": 8.0, "film": 10.0, "tilt": 0.0})
+    camera = recipe.detector.model_copy(update={"dose": 2000.0, "pixel_size": 0.1})
+    scope = recipe.microscope.model_copy(update={"defocus": -80.0, "C30": -1e5, "C12": 5.0})
+    small = recipe.dataset.model_copy(update={"size": 24.0})
+    changes = {"structure": (kind,), "detector": camera, "microscope": scope, "dataset": small}
+    recipe = recipe.model_copy(update=changes)
+    recipe = recipe.model_copy(update={"microscope": recipe.microscope.draw(make_rng(0))})
+    waves = simulate_movie(recipe, 2, 3)
+    frames = [take_series(wave, recipe, 5).isel(focus=0, drop=True) for wave in waves]
+    movie = xr.concat(frames, dim="frame")
+    movie.attrs = {"modality": "HRTEM", "units": "electrons", "energy_eV": 300e3}
+    write_image(movie, tmp_path / "movie.zarr")
+    config = AnalyzeConfig(model="hrtem-au", focus=(-80.0,))
+    result = analyze_image(tmp_path / "movie.zarr", tmp_path, config=config)
+    assert not any("defocus" in note for note in result.warnings)
+    for frame, wave in enumerate(waves):
+        found = result.atoms[result.atoms["frame"] == frame]
+        scores = score_atoms(found, wave.truth, ("column",))
+        assert scores["sites"]["f1"] > 0.9
