@@ -12,12 +12,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from adatom.core.errors import ImageError
+from adatom.detect.neighbors import REACH, find_reach
 from adatom.images import pixel_size
 
 N_SAMPLES = 16  # along each vector of a cell
 FEWEST_CELLS = 8
-REACH = 1.35  # of the usual distance of neighbors; second neighbors are at 1.73
-LARGEST = 2.1  # Å, of that distance in any monolayer
 SAME_TURN = 0.4  # rad, three times the angle between neighboring cells of one domain
 MARGIN = 2  # pixels at the border that are not sampled
 
@@ -113,8 +112,7 @@ def _find_trios(places: np.ndarray, is_first: np.ndarray) -> tuple[np.ndarray, n
     second = np.flatnonzero(~is_first)
     if len(second) < 3 or not is_first.any():
         return np.empty(0, int), np.empty((0, 3), int)
-    usual = min(np.median(cKDTree(places).query(places, k=2)[0][:, 1]), LARGEST)
-    near = cKDTree(places[second]).query_ball_point(places[is_first], REACH * usual)
+    near = cKDTree(places[second]).query_ball_point(places[is_first], find_reach(places))
     has_three = np.array([len(found) == 3 for found in near])
     around = np.array([found for found in near if len(found) == 3], int).reshape(-1, 3)
     away = places[second[around]] - places[is_first][has_three][:, None]

@@ -10,6 +10,23 @@ N_ITERATIONS = 60
 LEAST_SHARE = 1e-4
 
 
+def find_reach(places: np.ndarray) -> float:
+    """Find how far the neighbors of a column in a honeycomb are at most.
+
+    Parameters
+    ----------
+    places : (N, 2) array
+        Two columns at least, Å.
+
+    Returns
+    -------
+    float
+        Between the distances of first and second neighbors, Å.
+    """
+    usual = np.median(cKDTree(places).query(places, k=2)[0][:, 1])
+    return float(REACH * min(usual, LARGEST))
+
+
 def agree_with_neighbors(
     shares: np.ndarray,
     column: np.ndarray,
@@ -56,9 +73,7 @@ def agree_with_neighbors(
     shares = np.maximum(shares, LEAST_SHARE)
     first, second = (shares[:, list(labels)].sum(axis=1) for labels in sublattices)
     evidence = np.log(first / second)
-    tree = cKDTree(places)
-    usual = min(np.median(tree.query(places, k=2)[0][:, 1]), LARGEST)
-    pairs = tree.query_pairs(REACH * usual, output_type="ndarray")
+    pairs = cKDTree(places).query_pairs(find_reach(places), output_type="ndarray")
     mean = np.tanh(evidence / 2)
     for _ in range(N_ITERATIONS):
         around = np.zeros(len(places))

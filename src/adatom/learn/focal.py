@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from adatom.core.errors import ModelError
 from adatom.core.progress import Report
-from adatom.core.random import limits_of, make_child_rng
+from adatom.core.random import make_child_rng
 from adatom.detect.focal import draw_maps, pick_columns
 from adatom.detect.scores import measure_evidence
 from adatom.detect.series import pick_atoms, propose_map_columns, weigh_raw
@@ -46,9 +46,8 @@ def draw_held_out(recipe: HrtemRecipe, split: int, index: int) -> tuple[xr.DataA
     truth : DataFrame
         x, y (Å, by the coordinates of the series), label, n_atoms.
     """
-    low, high = limits_of(recipe.detector.pixel_size)
-    n_pixels = round(2 * recipe.dataset.size / (low + high))
-    return simulate_series(recipe, n_pixels, make_child_rng(recipe.training.seed, split, index))
+    rng = make_child_rng(recipe.training.seed, split, index)
+    return simulate_series(recipe, recipe.n_whole, rng)
 
 
 def calibrate_series(

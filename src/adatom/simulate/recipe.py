@@ -276,8 +276,13 @@ class HrtemRecipe(Config):
         """
         if not any(isinstance(kind, ParticleConfig) for kind in self.structure):
             return self.training.n_pixels
+        return max(self.training.n_pixels, self.n_whole)
+
+    @property
+    def n_whole(self) -> int:
+        """Side of an image of the data set, pixels of the mean size."""
         low, high = limits_of(self.detector.pixel_size)
-        return max(self.training.n_pixels, round(2 * self.dataset.size / (low + high)))
+        return round(2 * self.dataset.size / (low + high))
 
 
 def list_recipes() -> list[str]:
