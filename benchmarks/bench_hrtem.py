@@ -15,16 +15,17 @@ import pandas as pd
 import xarray as xr
 
 import adatom
-from adatom.analyze.sublattices import settle_sublattices
 from adatom.core.progress import show_progress
 from adatom.core.random import make_child_rng
+from adatom.core.workers import count_cores
 from adatom.detect.bounds import rare_label_bound
-from adatom.learn.focal import Settle, score_series, summarize_scores
+from adatom.learn.focal import Correct, score_series, summarize_scores
 from adatom.networks.model import Model
 from adatom.simulate.hrtem import draw_steps, expect_electrons, form_images
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.simulate.recipe import HrtemRecipe, load_recipe
 from adatom.simulate.specimen import box_side, draw_specimen
+from adatom.workflows.correct import correct_atoms
 
 SETS = {"bare": "hrtem_mos2", "on graphene": "hrtem_mos2_graphene"}
 SPLIT = 6  # series that neither training, calibration nor the figures of the card saw
@@ -33,8 +34,8 @@ GOALS = {"bare": 0.98, "on graphene": 0.96}
 S1_GOAL, S1_FROM, S1_SLACK = 0.90, 1e4, 0.05
 N_BOUND = 60
 BOUND_SIZE = 16.0  # Å
-# Peaks above a height, as published; calibrated scores; sublattices as the microscope settles them.
-RULES = {"peaks": "", "atoms": "atoms_", "settled": "settled_"}
+# Peaks above a height, as published; calibrated scores; the same after aberrations are taken out.
+RULES = {"peaks": "", "atoms": "atoms_", "corrected": "corrected_"}
 
 
 def main() -> int:
@@ -52,14 +53,20 @@ def main() -> int:
         bound = find_bound(recipe, n_bound)
         print(f"\n{name}: best F1 of S1 from {say(bound)}")
         print(
-            f"{'model':>22} {'rule':>8}  F1     5th    sites  rms Å   Mo     S2     S1     S1 from"
+            f"{'model':>22} {'rule':>9}  F1     5th    sites  rms Å   Mo     S2     S1     S1 from"
         )
         figures[name] = {"bound": bound}
         for model_name in options.models:
             model = adatom.load_model(model_name)
             with show_progress() as report:
                 rows = score_series(
-                    model, recipe, n_series, split=SPLIT, settle=find_settle(model), report=report
+                    model,
+                    recipe,
+                    n_series,
+                    split=SPLIT,
+                    correct=find_correct(model),
+                    n_workers=count_cores(),
+                    report=report,
                 )
             figures[name][model_name] = summarize(rows, model.card.labels)
             for rule, found in figures[name][model_name].items():
@@ -71,17 +78,17 @@ def main() -> int:
     return int(options.check and bool(missed))
 
 
-def find_settle(model: Model) -> Settle | None:
-    """What `adatom analyze` does with an atoms table of a monolayer; the focus is off unknown."""
-    card = model.card
-    if not card.sublattices:
+def find_correct(model: Model) -> Correct | None:
+    """What `adatom analyze` does with a focal series of a monolayer; its focus is off unknown."""
+    if not model.card.sublattices:
         return None
 
-    def settle(series: xr.DataArray, atoms: pd.DataFrame) -> pd.DataFrame:
-        told = series.assign_coords(focus=list(card.focal_series))
-        return settle_sublattices(told, atoms, card)[0]
+    def correct(series: xr.DataArray, atoms: pd.DataFrame) -> pd.DataFrame:
+        told = series.assign_coords(focus=list(model.card.focal_series))
+        found = correct_atoms(told, atoms, model)
+        return atoms if found is None else found.atoms
 
-    return settle
+    return correct
 
 
 def find_bound(recipe: HrtemRecipe, n_draws: int) -> dict[str, float]:
@@ -162,7 +169,7 @@ def say(by_dose: dict[str, float]) -> str:
 def print_row(model: str, rule: str, found: dict) -> None:
     names = ("f1", "f1_5th", "sites_f1", "rms", "Mo_f1", "S2_f1", "S1_f1")
     numbers = "  ".join(f"{found[name]:.3f}" for name in names)
-    print(f"{model:>22} {rule:>8}  {numbers}  {say(found['S1_by_dose'])}", flush=True)
+    print(f"{model:>22} {rule:>9}  {numbers}  {say(found['S1_by_dose'])}", flush=True)
 
 
 def check(figures: dict[str, dict]) -> list[str]:

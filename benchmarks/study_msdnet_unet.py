@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from adatom.core.progress import show_progress
+from adatom.core.workers import count_cores
 from adatom.learn.build import calibrate_model
 from adatom.learn.fit import train_model
 from adatom.learn.focal import draw_held_out, score_series
@@ -38,7 +39,7 @@ QUICK_ARMS = {
     "compact U-net": {"kind": "unet", "widths": (4, 8)},
 }
 SETS = {"bare": "hrtem_mos2", "on graphene": "hrtem_mos2_graphene"}
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 SPLIT = 6  # series that nothing was trained, chosen or calibrated on
 AGAINST = {  # what F1 is drawn against
     "series_dose": "dose of the series, e/Å²",
@@ -167,7 +168,12 @@ def score_once(model: Model, recipe_name: str, folder: Path, n_series: int) -> p
     if not path.exists():
         with show_progress() as report:
             rows = score_series(
-                model, load_recipe(recipe_name), n_series, split=SPLIT, report=report
+                model,
+                load_recipe(recipe_name),
+                n_series,
+                split=SPLIT,
+                n_workers=count_cores(),
+                report=report,
             )
         rows.to_parquet(path)
     return pd.read_parquet(path)

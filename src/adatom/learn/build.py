@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from adatom.core.errors import ConfigError
-from adatom.core.progress import Report
+from adatom.core.progress import Report, ignore_progress
 from adatom.detect.scores import calibrate_column, calibrate_labels
 from adatom.learn.evaluate import (
     collect_candidates,
@@ -128,7 +128,8 @@ def evaluate_model(
             f"{model.card.name} (got {recipe.modality})"
         )
     if isinstance(recipe, HrtemRecipe):
-        rows = score_series(model, recipe, n_images, split=_TEST, report=report)
+        told = report or ignore_progress
+        rows = score_series(model, recipe, n_images, split=_TEST, report=told)
         return summarize_scores(rows, model.card.labels)
     candidates = collect_candidates(model, recipe, n_images, split=_TEST, report=report)
     is_column = calibrate_column(candidates.column, model.card.calibration)

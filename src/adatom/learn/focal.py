@@ -8,8 +8,9 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from adatom.core.errors import ModelError
-from adatom.core.progress import Report
+from adatom.core.progress import Report, ignore_progress
 from adatom.core.random import make_child_rng
+from adatom.core.workers import run_jobs
 from adatom.detect.focal import draw_maps, pick_columns
 from adatom.detect.scores import measure_evidence
 from adatom.detect.series import pick_atoms, propose_map_columns, weigh_raw
@@ -23,7 +24,7 @@ from adatom.simulate.wave_set import simulate_series
 BORDER = 10  # pixels that are left out
 TOLERANCE = 0.5  # Å
 LEAST_SCORE = 0.5  # of any column
-Settle = Callable[[xr.DataArray, pd.DataFrame], pd.DataFrame]
+Correct = Callable[[xr.DataArray, pd.DataFrame], pd.DataFrame]
 DRAWN = ("energy_eV", "defocus", "C12", "C21", "C23", "C30", "focal_spread")
 
 
@@ -137,8 +138,9 @@ def score_series(
     n_series: int,
     *,
     split: int,
-    settle: Settle | None = None,
-    report: Report | None = None,
+    correct: Correct | None = None,
+    n_workers: int = 1,
+    report: Report = ignore_progress,
 ) -> pd.DataFrame:
     """Score a model on simulated focal series, one by one.
 
@@ -152,9 +154,12 @@ def score_series(
         How many.
     split : int
         Which images: see `learn.samples`.
-    settle : callable, optional
-        What else becomes of an atoms table: of the series and the table gives the table.
-    report : callable, optional
+    correct : callable, optional
+        What becomes of an atoms table where aberrations are taken out: of the series and the table
+        gives the table.
+    n_workers : int
+        Processes.
+    report : callable
         Called with (done, in all, text).
 
     Returns
@@ -166,32 +171,36 @@ def score_series(
         label are right), sites_f1 (the place alone), nearest_f1 (as `score_nearest` matches), rms
         (Å, per axis, of the right places), and of each label n_true_LABEL, n_found_LABEL,
         n_right_LABEL, by the published rule (peaks above 0.6); of a calibrated model the same of
-        its atoms table, with the prefix `atoms_`, and with `settled_` after `settle`.
+        its atoms table, with the prefix `atoms_`, and with `corrected_` after `correct`.
 
     Notes
     -----
     Matched one to one within 0.5 Å; 10 pixels at the border do not count.
     """
-    card, rows = model.card, []
-    for index in range(n_series):
-        series, truth = draw_held_out(recipe, split, index)
-        maps = draw_maps(series, model)
-        pixel_size = float(series.y[1] - series.y[0])
-        corner = np.array([float(series.y[0]), float(series.x[0])])
-        end = corner + (np.array(series.shape[1:]) - 1 - BORDER) * pixel_size
-        limits = corner + BORDER * pixel_size, end
-        row = {"dose": series.attrs["dose"], **_describe_microscope(series)}
-        row |= count_columns(pick_columns(maps, card), truth, card.labels, limits)
-        if card.calibration.weights:
-            atoms = pick_atoms(maps, card, threshold=LEAST_SCORE)
-            tables = {"atoms": atoms} | ({"settled": settle(series, atoms)} if settle else {})
-            for rule, table in tables.items():
-                counted = count_columns(table, truth, card.labels, limits)
-                row |= {f"{rule}_{name}": value for name, value in counted.items()}
-        rows.append(row)
-        if report:
-            report(index + 1, n_series, "series scored")
+    jobs = [(model, recipe, split, index, correct) for index in range(n_series)]
+    rows = run_jobs(_score_one, jobs, n_workers=n_workers, text="series scored", report=report)
     return pd.DataFrame(rows)
+
+
+def _score_one(
+    model: Model, recipe: HrtemRecipe, split: int, index: int, correct: Correct | None
+) -> dict[str, float]:
+    card = model.card
+    series, truth = draw_held_out(recipe, split, index)
+    maps = draw_maps(series, model)
+    pixel_size = float(series.y[1] - series.y[0])
+    corner = np.array([float(series.y[0]), float(series.x[0])])
+    end = corner + (np.array(series.shape[1:]) - 1 - BORDER) * pixel_size
+    limits = corner + BORDER * pixel_size, end
+    row = {"dose": series.attrs["dose"], **_describe_microscope(series)}
+    row |= count_columns(pick_columns(maps, card), truth, card.labels, limits)
+    if card.calibration.weights:
+        atoms = pick_atoms(maps, card, threshold=LEAST_SCORE)
+        tables = {"atoms": atoms} | ({"corrected": correct(series, atoms)} if correct else {})
+        for rule, table in tables.items():
+            counted = count_columns(table, truth, card.labels, limits)
+            row |= {f"{rule}_{name}": value for name, value in counted.items()}
+    return row
 
 
 def _describe_microscope(series: xr.DataArray) -> dict[str, float]:
@@ -269,10 +278,10 @@ def summarize_scores(rows: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, f
     dict
         f1, sites_f1, nearest_f1 (means over the series), f1_5th (5th percentile), rms (Å), and
         LABEL_f1 (of all columns together), by the published rule; with the prefixes `atoms_` and
-        `settled_` those of the atoms tables, where the rows hold them.
+        `corrected_` those of the atoms tables, where the rows hold them.
     """
     figures: dict[str, float] = {}
-    for rule in ("", "atoms_", "settled_"):
+    for rule in ("", "atoms_", "corrected_"):
         if f"{rule}f1" not in rows:
             continue
         figures |= {

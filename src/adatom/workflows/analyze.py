@@ -29,13 +29,14 @@ from adatom.core.runs import (
 )
 from adatom.core.tables import ATOM_COLUMNS, UNITS
 from adatom.workflows.choose import choose_folders, choose_model_for
+from adatom.workflows.correct import correct_table
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
-from adatom.workflows.settle import settle_table
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from adatom.detect.atoms import FindConfig
     from adatom.images.calibrate import Calibration
     from adatom.networks.model import Model, ModelCard
 
@@ -174,7 +175,7 @@ def analyze_image(
         journal = afterwards.enter_context(Journal(unfinished, plain_values(key)))
         with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
-            settled = _write_atoms(journal, calibration.image, model.card, folder)
+            corrected = _write_atoms(journal, calibration.image, model, config, folder)
         card, device = model.card, str(next(model.network.parameters()).device)
         del model  # with the memory of its last image
         release_memory()
@@ -183,7 +184,7 @@ def analyze_image(
         notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
             summary, calibration
         )
-        notes += doubt_kind(calibration, card, folder / TABLE) + settled
+        notes += doubt_kind(calibration, card, folder / TABLE) + corrected
         record = RunRecord(
             task="analyze",
             started=started,
@@ -264,11 +265,9 @@ def _find_in_frames(
     report: Report,
 ) -> None:
     """Find atoms frame by frame and part by part; what the journal holds is done."""
-    from adatom.detect.atoms import FindConfig, find_atoms_by_part
+    from adatom.detect.atoms import find_atoms_by_part
     from adatom.detect.parts import count_parts
-    from adatom.detect.refine import RefineConfig
 
-    finding = FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
     n_frames = image.sizes.get("frame", 1)
     n_parts = 1 if model.card.focal_series else count_parts(image)
     n_units, unit = n_frames * n_parts, "part" if n_parts > 1 else "frame"
@@ -279,15 +278,26 @@ def _find_in_frames(
         if journal.n_done >= end:
             continue
         frame, known = _load_frame(image, index), journal.read(first, end)
-        for found in find_atoms_by_part(frame, model, config=finding, done=known):
+        for found in find_atoms_by_part(frame, model, config=_finding(config), done=known):
             journal.append(found.assign(frame=_frame_number(frame)))
             if n_units > 1:
                 report(journal.n_done, n_units, f"find atoms: {journal.n_done} {unit}s")
         release_memory()
 
 
+def _finding(config: AnalyzeConfig) -> "FindConfig":
+    from adatom.detect.atoms import FindConfig
+    from adatom.detect.refine import RefineConfig
+
+    return FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
+
+
 def _write_atoms(
-    journal: Journal, image: "xr.DataArray", card: "ModelCard", folder: Path
+    journal: Journal,
+    image: "xr.DataArray",
+    model: "Model",
+    config: AnalyzeConfig,
+    folder: Path,
 ) -> tuple[str, ...]:
     """Write what was found; gives what was changed in it."""
     from adatom.core.table_files import TableWriter
@@ -297,7 +307,7 @@ def _write_atoms(
     named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
         for found in journal.read(0, journal.n_done):
-            table, said = settle_table(image, found, card)
+            table, said = correct_table(image, found, model, _finding(config))
             writer.append(table)
             notes += said
     return notes

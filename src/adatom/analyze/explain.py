@@ -1,0 +1,102 @@
+"""How much of a focal series the atoms that were found in it explain."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from ase import Atoms
+from scipy import fft
+
+from adatom.analyze.microscope import MicroscopeFit
+from adatom.core.materials import Material, find_role
+from adatom.images import pixel_size
+from adatom.simulate.hrtem import expect_electrons, form_images
+from adatom.simulate.multislice import simulate_exit_wave
+from adatom.simulate.waves import SliceConfig
+from adatom.structures.vibrations import load_amplitudes
+
+BORDER = 6.0  # Å at the edges, where columns outside the image are seen too
+SLOWEST = 4.0  # Å: what varies more slowly is not looked at
+LEAST_DISTANCE = 0.8  # Å between two columns
+COARSE = SliceConfig(pixel_size=0.16)
+
+
+def explain_series(
+    series: xr.DataArray, atoms: pd.DataFrame, material: Material, fit: MicroscopeFit
+) -> float:
+    """Find how much of a focal series is explained by an MX2 monolayer and a microscope.
+
+    Parameters
+    ----------
+    series : DataArray
+        Dims (focus, y, x).
+    atoms : DataFrame
+        Columns x, y (Å, by the coordinates of the series), label.
+    material : Material
+        An MX2 monolayer whose vibrations are known.
+    fit : MicroscopeFit
+        The microscope.
+
+    Returns
+    -------
+    float
+        Share of the variance of all images that a simulation of the atoms takes away, each image
+        scaled for itself; at most 1. Six Å at the edges, and what varies over more than some Å, are
+        left out; 0 if the images are smaller than that.
+    """
+    size = np.array(pixel_size(series))
+    n_border = np.ceil(BORDER / size).astype(int)
+    shape = np.array(series.shape[1:])
+    if (shape <= 2 * n_border).any() or not len(atoms):
+        return 0.0
+    corner = np.array([float(series.y[0]), float(series.x[0])])
+    padded = shape + 2 * n_border
+    places = atoms[["y", "x"]].to_numpy() - corner + n_border * size
+    structure, displacements = _build(places, atoms["label"], material, padded * size)
+    wave = simulate_exit_wave(
+        structure,
+        float(fit.lens.energy_eV),  # type: ignore[arg-type]
+        displacements=displacements,
+        config=COARSE,
+    )
+    images = form_images(wave, fit.lens, np.array(fit.lens.focal_series), fit.shifts)
+    camera = fit.camera.model_copy(
+        update={"pixel_size": float(size.mean()), "dose": 1 / float(size.prod())}
+    )
+    camera = camera.model_copy(update={"is_counting": True})  # what it blurs, it blurs
+    expected = expect_electrons(images, wave.grid.length, camera)[0]
+    inner = np.s_[n_border[0] : shape[0] - n_border[0], n_border[1] : shape[1] - n_border[1]]
+    middle = np.s_[n_border[0] : n_border[0] + shape[0], n_border[1] : n_border[1] + shape[1]]
+    left = total = 0.0
+    for seen, known in zip(np.asarray(series.values, float), expected, strict=True):
+        data, model = (_flatten(part / part.mean(), size)[inner] for part in (seen, known[middle]))
+        scale = (data * model).sum() / max((model**2).sum(), 1e-12)
+        left += ((data - max(scale, 0.0) * model) ** 2).sum()
+        total += (data**2).sum()
+    return float(1 - left / total)
+
+
+def _build(
+    places: np.ndarray, labels: pd.Series, material: Material, extent: np.ndarray
+) -> tuple[Atoms, np.ndarray]:
+    """Monolayer with these columns in a box [y, x], and how its atoms vibrate."""
+    elements, height = dict(material.elements), material.thickness / 2
+    vibrations = load_amplitudes(material.name, 300.0)
+    heights = {"M": (height,), "X2": (0.0, 2 * height), "X1": (2 * height,)}
+    neighbors = {"M": 6, "X2": 3, "X1": 3}
+    positions, symbols, u2 = [], [], []
+    for (y, x), label in zip(places, labels, strict=True):
+        role = find_role(label)
+        element = elements["M" if role == "M" else "X2"]
+        for z in heights[role]:
+            positions.append((x, y, z))
+            symbols.append(element)
+            u2.append(vibrations[element, neighbors[role]][0])
+    cell = (extent[1], extent[0], 2 * height)
+    return Atoms(symbols, positions, cell=cell, pbc=True), np.array(u2)
+
+
+def _flatten(values: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Without what varies slowly; borders are left out later."""
+    ky, kx = fft.fftfreq(values.shape[0], size[0])[:, None], fft.rfftfreq(values.shape[1], size[1])
+    kept = 1 - np.exp(-2 * (np.pi * SLOWEST) ** 2 * (ky**2 + kx**2))
+    return np.asarray(fft.irfft2(fft.rfft2(values) * kept, s=values.shape))

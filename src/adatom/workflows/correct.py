@@ -1,0 +1,244 @@
+"""Columns of a focal series after the aberrations were taken out of it."""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adatom.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from adatom.analyze.microscope import MicroscopeFit
+    from adatom.core.materials import Material
+    from adatom.detect.atoms import FindConfig
+    from adatom.networks.model import Model
+    from adatom.optics.transfer import ImagingMicroscope
+
+logger = logging.getLogger("adatom")
+
+LARGEST_PART = 60.0  # Å of the images on which microscopes are compared
+MOST_CHI_SQUARE = 100.0  # more than that of the likeliest microscope
+LEAST_CONTRAST = 3.0  # chi-square of images without contrast, over that of the microscope
+WANTED_C30 = -5e4  # Å
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What became of a focal series whose microscope was found.
+
+    Attributes
+    ----------
+    series : DataArray
+        As a microscope without astigmatism, coma and three-fold astigmatism would have taken it.
+    atoms : DataFrame
+        Atoms table: of this series, or of the series as it was taken where that explains more.
+    fit : MicroscopeFit
+        The microscope that took it.
+    explained : float
+        Share of the variance of the images as they were taken that atoms and microscope explain.
+    explained_before : float
+        The same of the atoms found before.
+    is_better : bool
+        Whether the atoms are those of the corrected series.
+    """
+
+    series: "xr.DataArray"
+    atoms: "pd.DataFrame"
+    fit: "MicroscopeFit"
+    explained: float
+    explained_before: float
+    is_better: bool
+
+
+def correct_atoms(
+    series: "xr.DataArray",
+    atoms: "pd.DataFrame",
+    model: "Model",
+    *,
+    config: "FindConfig | None" = None,
+    energy_eV: float | None = None,
+) -> Correction | None:
+    """Find the microscope that took a focal series, take its aberrations out, and look again.
+
+    Parameters
+    ----------
+    series : DataArray
+        Dims (focus, y, x); `focus` as it was meant, else that of the model's training.
+    atoms : DataFrame
+        Atoms table of `find_atoms`.
+    model : Model
+        That found them: of one MX2 monolayer.
+    config : FindConfig, optional
+        How `find_atoms` found them.
+    energy_eV : float, optional
+        Energy of the electrons; that of the file if left out.
+
+    Returns
+    -------
+    Correction or None
+        None where no lattice is seen or no microscope explains it.
+
+    Raises
+    ------
+    ConfigError
+        If the model is of other specimens, the vibrations of its material or the energy are not
+        known.
+    ImageError
+        If the images do not fit the model, or are not finite.
+
+    Notes
+    -----
+    Microscopes that explain the mean cell nearly as well as the likeliest one are told apart by
+    the whole image: columns are found in the series that each of them leads to, and simulated;
+    what takes most of the variance of the images away is kept. Vacancies, edges and holes decide
+    where a perfect lattice cannot.
+    """
+    from adatom.analyze.explain import explain_series
+    from adatom.analyze.microscope import fit_microscopes
+    from adatom.analyze.unit_cell import average_cells
+    from adatom.detect.atoms import FindConfig, find_atoms
+
+    config = config or FindConfig()
+    material = find_monolayer(model)
+    energy_eV = series.attrs.get("energy_eV") if energy_eV is None else energy_eV
+    if energy_eV is None:
+        raise ConfigError("energy_eV: must be given, the series does not say it")
+    foci = model.card.focal_series
+    if "focus" in series.coords:
+        foci = tuple(series["focus"].values.tolist())
+    cell = average_cells(series, material.lattice)
+    if cell is None:
+        return None
+    fits = fit_microscopes(cell, material, float(energy_eV), foci)
+    fits = [
+        fit
+        for fit in fits
+        if fit.chi_square < fits[0].chi_square + MOST_CHI_SQUARE
+        and LEAST_CONTRAST * fit.chi_square < fit.chi_square_flat
+    ]
+    part = _take_part(series, cell.origins)
+    best: tuple[float, float, MicroscopeFit] | None = None
+    for fit in fits:
+        seen = find_atoms(_correct(part, fit, model), model, config=config)
+        before, after = (explain_series(part, table, material, fit) for table in (atoms, seen))
+        if best is None or max(before, after) > max(best[:2]):
+            best = before, after, fit
+    if best is None:
+        return None
+    before, after, fit = best
+    corrected = _correct(series, fit, model)
+    is_better = after > before
+    if is_better:
+        atoms = find_atoms(corrected, model, config=config)
+    return Correction(corrected, atoms, fit, max(before, after), before, is_better)
+
+
+def correct_table(
+    series: "xr.DataArray", atoms: "pd.DataFrame", model: "Model", config: "FindConfig"
+) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    """Correct a focal series for a run, where its model and the energy allow it.
+
+    Parameters
+    ----------
+    series : DataArray
+        As analyzed.
+    atoms : DataFrame
+        Its atoms table.
+    model : Model
+        That found them.
+    config : FindConfig
+        How.
+
+    Returns
+    -------
+    atoms : DataFrame
+        The table that explains the images best.
+    notes : tuple of str
+        What a user should know of it.
+    """
+    if "focus" not in series.dims or not model.card.sublattices:
+        return atoms, ()
+    network_alone = "The columns are what the network says of the series as it was taken"
+    if series.attrs.get("energy_eV") is None:
+        return atoms, (
+            f"{network_alone}: to find the microscope and take its aberrations out, the energy of "
+            "the electrons must be known (--energy).",
+        )
+    try:
+        found = correct_atoms(series, atoms, model, config=config)
+    except ConfigError as error:
+        return atoms, (f"{network_alone} ({error}).",)
+    if found is None:
+        return atoms, (f"{network_alone}: no microscope explains its lattice.",)
+    logger.info("%s", describe_fit(found.fit))
+    said = f"the columns then explain {found.explained:.1%} of the variance of the images"
+    if not found.is_better:
+        return atoms, (f"{network_alone}, which explains more than after a correction.",)
+    return found.atoms, (
+        f"Aberrations were taken out of the images ({describe_fit(found.fit)}); {said}, "
+        f"{found.explained_before:.1%} before.",
+    )
+
+
+def describe_fit(fit: "MicroscopeFit") -> str:
+    """One line on a microscope: focus, aberrations, and how well it explains the lattice."""
+    lens = fit.lens
+    foci = ", ".join(f"{defocus:+.0f}" for defocus in lens.focal_series)
+    aberrations = ", ".join(f"{name} {getattr(lens, name):.0f} Å" for name in ("C12", "C21", "C23"))
+    spherical = 1e-4 * float(lens.C30)  # type: ignore[arg-type]
+    misfit = f"chi-square {fit.chi_square:.0f} of {fit.n_data}"
+    return f"defocus {foci} Å, {aberrations}, C30 {spherical:+.0f} µm, {misfit}"
+
+
+def find_monolayer(model: "Model") -> "Material":
+    """The MX2 monolayer of a model of focal series.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+
+    Returns
+    -------
+    Material
+        Its material.
+
+    Raises
+    ------
+    ConfigError
+        If it is of other specimens.
+    """
+    from adatom.core.materials import get_material
+
+    card = model.card
+    material = get_material(card.materials[0]) if len(card.materials) == 1 else None
+    if material is None or material.kind != "mx2" or len(card.focal_series) < 2:
+        raise ConfigError(f"model: must be of focal series of an MX2 monolayer ({card.name})")
+    return material
+
+
+def _correct(series: "xr.DataArray", fit: "MicroscopeFit", model: "Model") -> "xr.DataArray":
+    from adatom.restore.focal_series import correct_series
+
+    return correct_series(series, fit.lens, _improve(fit, model), shifts=fit.shifts)
+
+
+def _improve(fit: "MicroscopeFit", model: "Model") -> "ImagingMicroscope":
+    """The microscope that should have taken the series."""
+    round_ = {"C12": 0.0, "C21": 0.0, "C23": 0.0, "C30": WANTED_C30}
+    return fit.lens.model_copy(update={**round_, "focal_series": model.card.focal_series})
+
+
+def _take_part(series: "xr.DataArray", origins: np.ndarray) -> "xr.DataArray":
+    """The part of a large series in which most of the lattice lies."""
+    sides = {}
+    for axis, center in zip(("y", "x"), np.median(origins, axis=0), strict=True):
+        places = series[axis].to_numpy()
+        low, high = places[0], max(places[-1] - LARGEST_PART, places[0])
+        first = float(np.clip(center - LARGEST_PART / 2, low, high))
+        sides[axis] = slice(first, first + LARGEST_PART)
+    return series.sel(sides)

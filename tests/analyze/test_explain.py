@@ -1,0 +1,63 @@
+"""What atoms and a microscope explain of a series that was simulated with them."""
+
+import numpy as np
+import pytest
+
+from adatom.analyze.explain import explain_series
+from adatom.analyze.microscope import MicroscopeFit
+from adatom.core.materials import get_material
+from adatom.optics.transfer import ImagingMicroscope
+from adatom.simulate.hrtem import Camera
+
+MOS2 = get_material("MoS2")
+
+
+@pytest.fixture
+def truth(monolayer):
+    series, _ = monolayer
+    drawn = series.attrs["microscope"] | {"focal_series": tuple(series.attrs["defoci"])}
+    nothing = np.zeros(2)
+    return MicroscopeFit(
+        lens=ImagingMicroscope(**drawn),
+        camera=Camera(**series.attrs["camera"]),
+        shifts=np.array(series.attrs["shifts"]),
+        tilt=0.0,
+        contrast=1.0,
+        metal=nothing,
+        others=nothing,
+        chi_square=1.0,
+        n_data=1,
+        chi_square_flat=1.0,
+    )
+
+
+def test_what_is_left_is_the_noise(monolayer, truth):
+    series, table = monolayer
+    share = explain_series(series, table, MOS2, truth)
+    flat = np.asarray(series.values)
+    n_electrons = 5e3 * 0.12**2
+    # Of a scintillator the noise is blurred as the signal is: less than one over the electrons.
+    contrast = float((flat / flat.mean(axis=(1, 2), keepdims=True)).var())
+    assert 1 - 1 / n_electrons / contrast < share < 1
+
+
+def test_wrong_atoms_and_a_wrong_microscope_explain_less(monolayer, truth):
+    series, table = monolayer
+    right = explain_series(series, table, MOS2, truth)
+    swapped = table.assign(label=table["label"].map({"Mo": "S2", "S2": "Mo"}))
+    middle = ((table[["x", "y"]] - table[["x", "y"]].mean()) ** 2).sum(axis=1)
+    s2 = middle.where(table["label"] == "S2").idxmin()
+    lacking = table.assign(label=table["label"].where(table.index != s2, "S1"))
+    for wrong in (swapped, lacking, table.drop(index=s2), table.assign(x=table["x"] + 0.3)):
+        assert explain_series(series, wrong, MOS2, truth) < right - 1e-4
+    other = truth.lens.model_copy(update={"C12": 0.0})
+    assert (
+        explain_series(series, table, MOS2, truth.__class__(**{**vars(truth), "lens": other}))
+        < right
+    )
+
+
+def test_nothing_explains_nothing(monolayer, truth):
+    series, table = monolayer
+    assert explain_series(series, table.iloc[:0], MOS2, truth) == 0
+    assert explain_series(series[:, :80, :80], table, MOS2, truth) == 0

@@ -1,0 +1,123 @@
+"""Aberrations that fool the network are taken out, and what was done is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase.build import make_supercell, mx2
+
+import adatom.workflows.correct
+from adatom.core.errors import ConfigError
+from adatom.detect.atoms import FindConfig, find_atoms
+from adatom.learn.focal import count_columns
+from adatom.networks.model import load_model
+from adatom.optics.transfer import ImagingMicroscope
+from adatom.simulate.hrtem import Camera, simulate_focal_series
+from adatom.simulate.multislice import simulate_exit_wave
+from adatom.workflows.correct import correct_atoms, correct_table
+
+FOCI = (-30.0, 20.0, 70.0)
+ASTIGMATIC = ImagingMicroscope(
+    energy_eV=60e3,
+    defocus=-28,
+    focal_series=FOCI,
+    C12=49,
+    phi12=0,
+    C21=200,
+    phi21=10,
+    C23=100,
+    C30=1.9e5,
+    focal_spread=30,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("hrtem-mos2")
+
+
+@pytest.fixture(scope="module")
+def astigmatic():
+    """A monolayer with vacancies and a hole in a microscope with astigmatism, and its columns."""
+    rng = np.random.default_rng(4)
+    cell = mx2("MoS2", a=3.16, thickness=3.13, vacuum=3)
+    sheet = make_supercell(cell, [[1, 0, 0], [1, 2, 0], [0, 0, 1]]) * (12, 7, 1)
+    middle = np.diag(sheet.cell)[:2] / 2
+    away = np.linalg.norm(sheet.positions[:, :2] - middle, axis=1)
+    is_upper = sheet.positions[:, 2] > sheet.positions[:, 2].mean() + 0.5
+    is_lost = is_upper & (rng.random(len(sheet)) < 0.06)
+    sheet = sheet[~is_lost & (away > 6)]
+    u2 = np.where(sheet.numbers == 42, 0.0038, 0.0066)
+    wave = simulate_exit_wave(sheet, 60e3, displacements=u2).crop(1.5)
+    series = simulate_focal_series(wave, ASTIGMATIC, Camera(pixel_size=0.12, dose=4e3), 5)
+    places = sheet.positions[:, :2].round(2)
+    columns = pd.DataFrame({"x": places[:, 0], "y": places[:, 1], "number": sheet.numbers})
+    truth = columns.groupby(["x", "y"], as_index=False).agg(
+        number=("number", "first"), n_atoms=("number", "size")
+    )
+    is_metal = truth["number"] == 42
+    truth["label"] = np.where(is_metal, "Mo", np.where(truth["n_atoms"] == 2, "S2", "S1"))
+    return series, truth
+
+
+def score(atoms, series, truth):
+    ends = np.array([[float(series[axis][end]) for axis in ("y", "x")] for end in (0, -1)])
+    limits = ends[0] + 2, ends[1] - 2
+    return count_columns(atoms, truth, ("Mo", "S2", "S1"), limits)["f1"]
+
+
+def test_columns_are_found_once_the_astigmatism_is_out(astigmatic, model):
+    series, truth = astigmatic
+    series = series.assign_coords(focus=list(FOCI))  # the offset of the focus is not known
+    before = find_atoms(series, model)
+    found = correct_atoms(series, before, model)
+    assert found.is_better
+    assert score(before, series, truth) < 0.8
+    assert score(found.atoms, series, truth) > 0.97
+    assert found.explained > found.explained_before + 0.2
+    assert pytest.approx(49, abs=5) == found.fit.lens.C12
+    assert found.atoms.columns.tolist() == before.columns.tolist()
+    table, (note,) = correct_table(series, before, model, FindConfig())
+    assert table.equals(found.atoms)
+    assert note.startswith("Aberrations were taken out of the images (defocus -")
+    assert f"explain {found.explained:.1%}" in note
+
+
+def test_without_a_lattice_nothing_is_corrected(astigmatic, model):
+    series, _ = astigmatic
+    noise = series.copy(data=np.random.default_rng(0).poisson(50, series.shape))
+    atoms = find_atoms(noise, model)
+    assert correct_atoms(noise, atoms, model) is None
+    table, (note,) = correct_table(noise, atoms, model, FindConfig())
+    assert table is atoms
+    assert "no microscope explains its lattice" in note
+
+
+def test_what_explains_less_is_not_taken(astigmatic, model, monkeypatch):
+    series, _ = astigmatic
+    atoms = find_atoms(series, model)
+    monkeypatch.setattr(adatom.workflows.correct, "correct_atoms", worse)
+    table, (note,) = correct_table(series, atoms, model, FindConfig())
+    assert table is atoms
+    assert "explains more than after a correction" in note
+
+
+def worse(series, atoms, model, *, config):
+    fit = adatom.analyze.microscope.MicroscopeFit(
+        ASTIGMATIC, Camera(), np.zeros((3, 2)), 0.0, 1.0, np.zeros(2), np.zeros(2), 90, 180, 9e3
+    )
+    return adatom.workflows.correct.Correction(series, atoms, fit, 0.5, 0.5, False)
+
+
+def test_what_is_not_known_is_asked_for(astigmatic, model):
+    series, _ = astigmatic
+    atoms = find_atoms(series, model)
+    unknown = series.copy()
+    del unknown.attrs["energy_eV"]
+    with pytest.raises(ConfigError, match="energy_eV: must be given"):
+        correct_atoms(unknown, atoms, model)
+    assert "--energy" in correct_table(unknown, atoms, model, FindConfig())[1][0]
+    other = type(model)(model.network, model.card.model_copy(update={"materials": ("graphene",)}))
+    with pytest.raises(ConfigError, match="focal series of an MX2 monolayer"):
+        correct_atoms(series, atoms, other)
+    assert "what the network says" in correct_table(series, atoms, other, FindConfig())[1][0]
+    assert correct_table(series.isel(focus=0), atoms, model, FindConfig()) == (atoms, ())
