@@ -78,7 +78,8 @@ def test_columns_are_found_once_the_astigmatism_is_out(astigmatic, model):
     assert found.atoms.columns.tolist() == before.columns.tolist()
     table, (note,) = correct_table(series, before, model, FindConfig())
     assert table.equals(found.atoms)
-    assert note.startswith("Aberrations were taken out of the images (defocus -")
+    assert note.startswith("The microscope was found (defocus -")
+    assert "in the images without aberrations" in note
     assert f"explain {found.explained:.1%}" in note
 
 
@@ -92,13 +93,13 @@ def test_without_a_lattice_nothing_is_corrected(astigmatic, model):
     assert "no microscope explains its lattice" in note
 
 
-def test_what_explains_less_is_not_taken(astigmatic, model, monkeypatch):
+def test_what_explains_more_as_it_was_is_kept(astigmatic, model, monkeypatch):
     series, _ = astigmatic
     atoms = find_atoms(series, model)
     monkeypatch.setattr(adatom.workflows.correct, "correct_atoms", worse)
     table, (note,) = correct_table(series, atoms, model, FindConfig())
     assert table is atoms
-    assert "explains more than after a correction" in note
+    assert "in the images as they were" in note
 
 
 def worse(series, atoms, model, *, config):

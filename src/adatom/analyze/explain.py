@@ -48,10 +48,37 @@ def explain_series(
     shape = np.array(series.shape[1:])
     if (shape <= 2 * n_border).any() or not len(atoms):
         return 0.0
+    expected = simulate_columns(series, atoms, material, fit)
+    inner = np.s_[n_border[0] : shape[0] - n_border[0], n_border[1] : shape[1] - n_border[1]]
+    left = total = 0.0
+    for seen, known in zip(np.asarray(series.values, float), expected, strict=True):
+        data, model = (_flatten(part / part.mean(), size)[inner] for part in (seen, known))
+        scale = (data * model).sum() / max((model**2).sum(), 1e-12)
+        left += ((data - max(scale, 0.0) * model) ** 2).sum()
+        total += (data**2).sum()
+    return float(1 - left / total)
+
+
+def simulate_columns(
+    series: xr.DataArray, atoms: pd.DataFrame, material: Material, fit: MicroscopeFit
+) -> np.ndarray:
+    """Simulate a focal series of columns of an MX2 monolayer in a microscope that was fitted.
+
+    Parameters
+    ----------
+    series, atoms, material, fit
+        As of `explain_series`.
+
+    Returns
+    -------
+    (F, H, W) array
+        Images without noise, in the pixels of the series.
+    """
+    size, shape = np.array(pixel_size(series)), np.array(series.shape[1:])
+    border = np.ceil(BORDER / size).astype(int)
     corner = np.array([float(series.y[0]), float(series.x[0])])
-    padded = shape + 2 * n_border
-    places = atoms[["y", "x"]].to_numpy() - corner + n_border * size
-    structure, displacements = _build(places, atoms["label"], material, padded * size)
+    places = atoms[["y", "x"]].to_numpy() - corner + border * size
+    structure, displacements = _build(places, atoms["label"], material, (shape + 2 * border) * size)
     wave = simulate_exit_wave(
         structure,
         float(fit.lens.energy_eV),  # type: ignore[arg-type]
@@ -60,19 +87,11 @@ def explain_series(
     )
     images = form_images(wave, fit.lens, np.array(fit.lens.focal_series), fit.shifts)
     camera = fit.camera.model_copy(
-        update={"pixel_size": float(size.mean()), "dose": 1 / float(size.prod())}
+        # What the camera blurs, it blurs, though it is not known to count electrons.
+        update={"pixel_size": float(size.mean()), "dose": 1 / size.prod(), "is_counting": True}
     )
-    camera = camera.model_copy(update={"is_counting": True})  # what it blurs, it blurs
     expected = expect_electrons(images, wave.grid.length, camera)[0]
-    inner = np.s_[n_border[0] : shape[0] - n_border[0], n_border[1] : shape[1] - n_border[1]]
-    middle = np.s_[n_border[0] : n_border[0] + shape[0], n_border[1] : n_border[1] + shape[1]]
-    left = total = 0.0
-    for seen, known in zip(np.asarray(series.values, float), expected, strict=True):
-        data, model = (_flatten(part / part.mean(), size)[inner] for part in (seen, known[middle]))
-        scale = (data * model).sum() / max((model**2).sum(), 1e-12)
-        left += ((data - max(scale, 0.0) * model) ** 2).sum()
-        total += (data**2).sum()
-    return float(1 - left / total)
+    return expected[:, border[0] : border[0] + shape[0], border[1] : border[1] + shape[1]]
 
 
 def _build(

@@ -35,7 +35,8 @@ class Correction:
     series : DataArray
         As a microscope without astigmatism, coma and three-fold astigmatism would have taken it.
     atoms : DataFrame
-        Atoms table: of this series, or of the series as it was taken where that explains more.
+        Atoms table: of this series, or of the series as it was taken where that explains more;
+        `intensity` is the occupancy of a column, 1 if all of its atoms are there.
     fit : MicroscopeFit
         The microscope that took it.
     explained : float
@@ -95,10 +96,15 @@ def correct_atoms(
     Microscopes that explain the mean cell nearly as well as the likeliest one are told apart by
     the whole image: columns are found in the series that each of them leads to, and simulated;
     what takes most of the variance of the images away is kept. Vacancies, edges and holes decide
-    where a perfect lattice cannot.
+    where a perfect lattice cannot. In this microscope the occupancy of every column is fitted to
+    the images as they were taken, and decides between labels of a sublattice, and nothing.
     """
+    import pandas as pd
+    import xarray as xr
+
     from adatom.analyze.explain import explain_series
-    from adatom.analyze.microscope import fit_microscopes
+    from adatom.analyze.microscope import MicroscopeFit, fit_microscopes
+    from adatom.analyze.occupancy import fit_occupancies, weigh_labels
     from adatom.analyze.unit_cell import average_cells
     from adatom.detect.atoms import FindConfig, find_atoms
 
@@ -121,20 +127,28 @@ def correct_atoms(
         and LEAST_CONTRAST * fit.chi_square < fit.chi_square_flat
     ]
     part = _take_part(series, cell.origins)
-    best: tuple[float, float, MicroscopeFit] | None = None
+    inside = _crop_atoms(atoms, part)
+
+    def weigh(images: xr.DataArray, table: pd.DataFrame, fit: MicroscopeFit) -> pd.DataFrame:
+        if not len(table):
+            return table
+        found = fit_occupancies(images, table, material, fit)
+        return weigh_labels(table, found, model.card.sublattices, threshold=config.threshold)
+
+    best: tuple[float, bool, MicroscopeFit] | None = None
     for fit in fits:
         seen = find_atoms(_correct(part, fit, model), model, config=config)
-        before, after = (explain_series(part, table, material, fit) for table in (atoms, seen))
-        if best is None or max(before, after) > max(best[:2]):
-            best = before, after, fit
+        for is_new, table in ((False, inside), (True, seen)):
+            explained = explain_series(part, weigh(part, table, fit), material, fit)
+            if best is None or explained > best[0]:
+                best = explained, is_new, fit
     if best is None:
         return None
-    before, after, fit = best
+    explained, is_better, fit = best
+    before = explain_series(part, inside, material, fit)
     corrected = _correct(series, fit, model)
-    is_better = after > before
-    if is_better:
-        atoms = find_atoms(corrected, model, config=config)
-    return Correction(corrected, atoms, fit, max(before, after), before, is_better)
+    table = find_atoms(corrected, model, config=config) if is_better else atoms
+    return Correction(corrected, weigh(series, table, fit), fit, explained, before, is_better)
 
 
 def correct_table(
@@ -175,12 +189,11 @@ def correct_table(
     if found is None:
         return atoms, (f"{network_alone}: no microscope explains its lattice.",)
     logger.info("%s", describe_fit(found.fit))
-    said = f"the columns then explain {found.explained:.1%} of the variance of the images"
-    if not found.is_better:
-        return atoms, (f"{network_alone}, which explains more than after a correction.",)
+    seen = "in the images without aberrations" if found.is_better else "in the images as they were"
+    explained = f"{found.explained:.1%} of the variance of the images"
     return found.atoms, (
-        f"Aberrations were taken out of the images ({describe_fit(found.fit)}); {said}, "
-        f"{found.explained_before:.1%} before.",
+        f"The microscope was found ({describe_fit(found.fit)}), and columns {seen}: they explain "
+        f"{explained}, {found.explained_before:.1%} before.",
     )
 
 
@@ -231,6 +244,15 @@ def _improve(fit: "MicroscopeFit", model: "Model") -> "ImagingMicroscope":
     """The microscope that should have taken the series."""
     round_ = {"C12": 0.0, "C21": 0.0, "C23": 0.0, "C30": WANTED_C30}
     return fit.lens.model_copy(update={**round_, "focal_series": model.card.focal_series})
+
+
+def _crop_atoms(atoms: "pd.DataFrame", part: "xr.DataArray") -> "pd.DataFrame":
+    """Rows inside the part of a series."""
+    inside = np.all(
+        [atoms[axis].between(float(part[axis][0]), float(part[axis][-1])) for axis in ("y", "x")],
+        axis=0,
+    )
+    return atoms[inside].reset_index(drop=True)
 
 
 def _take_part(series: "xr.DataArray", origins: np.ndarray) -> "xr.DataArray":
