@@ -26,6 +26,7 @@ from adatom.structures.vibrations import load_amplitudes
 K_SLOW, K_MAX = 0.1, 1.3  # 1/Å: frequencies that are fitted
 REACH = 9.0  # Å: columns that see each other
 SMOOTH_PX = 1.5  # of the spectrum of the noise
+EDGE = 8.0  # Å at the edges that the noise is hardly taken from
 USUAL = 1.0  # standard deviation of what an occupancy differs by, before the images are looked at
 LEAST_SHARE = 0.05  # of the simulated contrast in an image
 LEAST_SCATTER = 0.03  # of occupancies: what the model is off
@@ -84,18 +85,20 @@ def fit_occupancies(
     size, shape = np.array(pixel_size(series)), series.shape[1:]
     ky, kx = fft.fftfreq(shape[0], size[0])[:, None], fft.rfftfreq(shape[1], size[1])
     in_band = (np.hypot(ky, kx) > K_SLOW) & (np.hypot(ky, kx) < K_MAX)
-    data, model = (
-        np.array([fft.rfft2(part / part.mean() - 1)[in_band] for part in images])
-        for images in (
+    images, known = (
+        whole / whole.mean(axis=(1, 2), keepdims=True) - 1
+        for whole in (
             np.asarray(series.values, float),
             simulate_columns(series, atoms, material, fit),
         )
     )
+    data, model = (fft.rfft2(part)[:, in_band] for part in (images, known))
     both, own = (data * model.conj()).real.sum(axis=1), (np.abs(model) ** 2).sum(axis=1)
-    shares = np.maximum(both / own, LEAST_SHARE)[:, None]
-    rest = data - shares * model
-    strength = np.sqrt(_find_noise(rest, in_band) / np.prod(shape))
-    rest, gain = rest / strength, shares / size.prod() / strength
+    shares = np.maximum(both / own, LEAST_SHARE)
+    left = images - shares[:, None, None] * known
+    strength = np.sqrt(_find_noise(left, size, in_band))
+    rest = fft.rfft2(left)[:, in_band] / strength
+    gain = shares[:, None] / size.prod() / strength
     metal, upper, lower = (gain * part for part in _answer(ky, kx, in_band, material, fit))
     answers = [metal, upper + lower]
     half = float((answers[1].conj() * upper).real.sum() / (np.abs(answers[1]) ** 2).sum())
@@ -126,16 +129,25 @@ def fit_occupancies(
     return Occupancies(before + change, errors, (half, 1 - half))
 
 
-def _find_noise(rest: np.ndarray, in_band: np.ndarray) -> np.ndarray:
-    """Power of what is left, (F, K), smoothed over the frequencies around."""
+def _find_noise(left: np.ndarray, size: np.ndarray, in_band: np.ndarray) -> np.ndarray:
+    """Power of what is left of each image per pixel, (F, K), smoothed over frequencies.
+
+    At the edges columns that lie outside of the images are left too: not looked at.
+    """
+    window = np.outer(*(_fade(n, step) for n, step in zip(left.shape[1:], size, strict=True)))
     modes = ("wrap", "mirror")
     covered = ndimage.gaussian_filter(in_band.astype(float), SMOOTH_PX, mode=modes)[in_band]
     found = []
-    for part in rest:
-        power = np.zeros(in_band.shape)
-        power[in_band] = np.abs(part) ** 2
+    for image in left:
+        power = np.abs(fft.rfft2(image * window)) ** 2 / (window**2).sum() * in_band
         found.append(ndimage.gaussian_filter(power, SMOOTH_PX, mode=modes)[in_band] / covered)
     return np.array(found)
+
+
+def _fade(n: int, step: float) -> np.ndarray:
+    """1 inside, 0 at the edges; a sine in between."""
+    place = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) * step / min(EDGE, n * step / 2)
+    return np.sin(np.pi / 2 * np.clip(place, 0, 1)) ** 2
 
 
 def _answer(
