@@ -1,12 +1,14 @@
 """Aberrations that fool the network are taken out, and what was done is said."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from ase.build import make_supercell, mx2
 
-import adatom.workflows.correct
 from adatom.core.errors import ConfigError
+from adatom.core.tables import make_atoms
 from adatom.detect.atoms import FindConfig, find_atoms
 from adatom.learn.focal import count_columns
 from adatom.networks.model import load_model
@@ -14,6 +16,7 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera, simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
 from adatom.workflows.correct import correct_atoms, correct_table
+from adatom.workflows.record import describe_microscope
 
 FOCI = (-30.0, 20.0, 70.0)
 ASTIGMATIC = ImagingMicroscope(
@@ -76,11 +79,14 @@ def test_columns_are_found_once_the_astigmatism_is_out(astigmatic, model):
     assert found.explained > found.explained_before + 0.2
     assert pytest.approx(49, abs=5) == found.fit.lens.C12
     assert found.atoms.columns.tolist() == before.columns.tolist()
-    table, (note,) = correct_table(series, before, model, FindConfig())
+    table, notes, again = correct_table(series, before, model, FindConfig())
     assert table.equals(found.atoms)
-    assert note.startswith("The microscope was found (defocus -")
-    assert "in the images without aberrations" in note
-    assert f"explain {found.explained:.1%}" in note
+    assert notes == ()
+    assert again.fit.chi_square == found.fit.chi_square
+    told = describe_microscope(again)
+    assert told["C12"] == pytest.approx(49, abs=5)
+    assert told["wanted_focus"] == 20
+    json.dumps(told)
 
 
 def test_without_a_lattice_nothing_is_corrected(astigmatic, model):
@@ -88,25 +94,30 @@ def test_without_a_lattice_nothing_is_corrected(astigmatic, model):
     noise = series.copy(data=np.random.default_rng(0).poisson(50, series.shape))
     atoms = find_atoms(noise, model)
     assert correct_atoms(noise, atoms, model) is None
-    table, (note,) = correct_table(noise, atoms, model, FindConfig())
+    table, (note,), found = correct_table(noise, atoms, model, FindConfig())
     assert table is atoms
+    assert found is None
     assert "no microscope explains its lattice" in note
 
 
-def test_what_explains_more_as_it_was_is_kept(astigmatic, model, monkeypatch):
-    series, _ = astigmatic
-    atoms = find_atoms(series, model)
-    monkeypatch.setattr(adatom.workflows.correct, "correct_atoms", worse)
-    table, (note,) = correct_table(series, atoms, model, FindConfig())
-    assert table is atoms
-    assert "in the images as they were" in note
-
-
-def worse(series, atoms, model, *, config):
-    fit = adatom.analyze.microscope.MicroscopeFit(
-        ASTIGMATIC, Camera(), np.zeros((3, 2)), 0.0, 1.0, np.zeros(2), np.zeros(2), 90, 180, 9e3
+def test_right_columns_of_the_series_as_it_was_are_kept(astigmatic, model):
+    """The truth explains more than what the network finds, whatever it finds."""
+    series, truth = astigmatic
+    sites = ((truth["x"] > 0) & (truth["y"] > 0)).to_numpy()
+    truth = truth[sites].reset_index(drop=True)
+    filled = {name: truth[name].to_numpy() for name in ("x", "y", "label")}
+    ones = {"score": 0.9, "score_none": 0.04, "x_err": 0.1, "y_err": 0.1}
+    ones |= {"intensity": np.nan, "intensity_err": np.nan}
+    ones |= {f"score_{label}": 0.32 for label in model.card.labels}
+    table = make_atoms(
+        filled | {name: np.full(len(truth), value) for name, value in ones.items()},
+        model.card.labels,
     )
-    return adatom.workflows.correct.Correction(series, atoms, fit, 0.5, 0.5, False)
+    found = correct_atoms(series.assign_coords(focus=list(FOCI)), table, model)
+    assert not found.is_better
+    assert score(found.atoms, series, truth) > 0.99
+    halves = found.atoms.loc[found.atoms["label"] == "S1", "intensity"]
+    assert halves.mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_is_not_known_is_asked_for(astigmatic, model):
@@ -121,4 +132,4 @@ def test_what_is_not_known_is_asked_for(astigmatic, model):
     with pytest.raises(ConfigError, match="focal series of an MX2 monolayer"):
         correct_atoms(series, atoms, other)
     assert "what the network says" in correct_table(series, atoms, other, FindConfig())[1][0]
-    assert correct_table(series.isel(focus=0), atoms, model, FindConfig()) == (atoms, ())
+    assert correct_table(series.isel(focus=0), atoms, model, FindConfig()) == (atoms, (), None)

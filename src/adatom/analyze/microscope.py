@@ -335,7 +335,7 @@ class _Model:
         for name, symmetry in (("C12", 2), ("C21", 1), ("C23", 3)):
             x, y = v[f"{name}_x"], v[f"{name}_y"]
             found[name] = float(np.hypot(x, y))
-            found[f"phi{name[1:]}"] = float(np.rad2deg(np.arctan2(y, x)) / symmetry)
+            found[f"phi{name[1:]}"] = float(np.rad2deg(np.arctan2(y, x)) % 360 / symmetry)
         lens = ImagingMicroscope(
             energy_eV=self.energy_eV, focal_series=tuple(defoci[0].tolist()), **found
         )

@@ -1,15 +1,13 @@
 """How much of its atoms stands in each column of a focal series: a fit of all columns at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from ase.data import atomic_numbers
-from scipy import fft, ndimage, sparse
-from scipy.sparse.linalg import splu
-from scipy.spatial import cKDTree
+from scipy import fft, ndimage
 from scipy.special import logsumexp, softmax
 
 from adatom.analyze.explain import simulate_columns
@@ -24,14 +22,13 @@ from adatom.simulate.planes import transform_atom
 from adatom.structures.vibrations import load_amplitudes
 
 K_SLOW, K_MAX = 0.1, 1.3  # 1/Å: frequencies that are fitted
-REACH = 9.0  # Å: columns that see each other
+TILE, REACH = 40.0, 9.0  # Å: columns that are fitted together, and what of them sees others
 SMOOTH_PX = 1.5  # of the spectrum of the noise
 EDGE = 8.0  # Å at the edges that the noise is hardly taken from
 USUAL = 1.0  # standard deviation of what an occupancy differs by, before the images are looked at
 LEAST_SHARE = 0.05  # of the simulated contrast in an image
 LEAST_SCATTER = 0.03  # of occupancies: what the model is off
 RAREST = 0.01  # share of a label, of columns that are none
-N_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -114,19 +111,42 @@ def fit_occupancies(
         return np.asarray(ndimage.map_coordinates(values, at.T, order=3, mode="grid-wrap"))
 
     right = np.zeros(len(places))
-    near = cKDTree(places * size).query_pairs(REACH, output_type="ndarray")
-    first, second = (np.append(near[:, side], np.arange(len(places))) for side in (0, 1))
-    overlap = np.zeros(len(first))
     for one in (0, 1):
         mine = kind == one
         right[mine] = look((rest * answers[one].conj()).sum(axis=0), places[mine])
-        for other in (0, 1):
-            rows = mine[first] & (kind[second] == other)
-            both = (answers[one].conj() * answers[other]).sum(axis=0)
-            overlap[rows] = look(both, places[first[rows]] - places[second[rows]])
-    change, errors = _solve(right, overlap, first, second)
+
+    def overlap(rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), len(rows)))
+        for one in (0, 1):
+            for other in (0, 1):
+                first, second = (np.flatnonzero(kind[rows] == number) for number in (one, other))
+                away = places[rows[first], None] - places[rows[second]]
+                both = (answers[one].conj() * answers[other]).sum(axis=0)
+                values = look(both, away.reshape(-1, 2))
+                found[np.ix_(first, second)] = values.reshape(len(first), len(second))
+        return found
+
+    change, errors = _solve_tiles(places * size, right, overlap)
     before = roles.map({"M": 1.0, "X2": 1.0, "X1": half}).to_numpy(float)
     return Occupancies(before + change, errors, (half, 1 - half))
+
+
+def _solve_tiles(
+    places: np.ndarray, right: np.ndarray, overlap: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change of each occupancy and its standard error, tile by tile with what is around it."""
+    change, errors = np.empty(len(places)), np.empty(len(places))
+    tile = np.floor((places - places.min(axis=0)) / TILE).astype(int)
+    for number in np.unique(tile, axis=0):
+        mine = np.flatnonzero((tile == number).all(axis=1))
+        low, high = places[mine].min(axis=0) - REACH, places[mine].max(axis=0) + REACH
+        rows = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
+        normal = overlap(rows) + np.eye(len(rows)) / USUAL**2
+        inverse = np.linalg.inv((normal + normal.T) / 2)
+        kept = np.searchsorted(rows, mine)
+        change[mine] = (inverse @ right[rows])[kept]
+        errors[mine] = np.sqrt(np.diag(inverse)[kept])
+    return change, errors
 
 
 def _find_noise(left: np.ndarray, size: np.ndarray, in_band: np.ndarray) -> np.ndarray:
@@ -178,23 +198,6 @@ def _answer(
             answer.append(seen * passed * np.exp(-2j * np.pi * (y * ky + x * kx)))
         found.append(np.array(answer))
     return found
-
-
-def _solve(
-    right: np.ndarray, overlap: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Change of each occupancy, and its standard error; pairs of columns are given once."""
-    n = len(right)
-    half = sparse.coo_matrix((overlap, (first, second)), shape=(n, n)).tocsr()
-    normal = half + half.T - sparse.diags(half.diagonal()) + sparse.identity(n) / USUAL**2
-    solver = splu(normal.tocsc())
-    variance = np.empty(n)
-    for start in range(0, n, N_AT_ONCE):
-        rows = np.arange(start, min(start + N_AT_ONCE, n))
-        unit = np.zeros((n, len(rows)))
-        unit[rows, np.arange(len(rows))] = 1
-        variance[rows] = solver.solve(unit)[rows, np.arange(len(rows))]
-    return solver.solve(right), np.sqrt(variance)
 
 
 def weigh_labels(

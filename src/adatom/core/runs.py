@@ -70,6 +70,8 @@ class RunRecord:
         What the user should know before trusting the result.
     timings : dict
         Seconds by step.
+    microscope : dict or None
+        What took a focal series, where it was found, and what its columns explain.
     versions : dict
         Versions of Python and of the libraries.
     """
@@ -86,6 +88,7 @@ class RunRecord:
     summary: dict[str, Any]
     warnings: tuple[str, ...]
     timings: dict[str, float]
+    microscope: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=library_versions)
 
 

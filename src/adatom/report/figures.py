@@ -62,7 +62,12 @@ def _draw_circled(image: xr.DataArray, table: Path, frame: int) -> Any:
 
 
 def write_figures(
-    image: xr.DataArray, distances: np.ndarray, material: Material | None, folder: Path
+    image: xr.DataArray,
+    distances: np.ndarray,
+    material: Material | None,
+    folder: Path,
+    *,
+    corrected: xr.DataArray | None = None,
 ) -> dict[str, float]:
     """Draw the figures of a run into its `figures` folder.
 
@@ -77,6 +82,8 @@ def write_figures(
         What the lattice is compared with.
     folder : Path
         The run folder, with the atoms table in it.
+    corrected : DataArray, optional
+        The image that is shown, without aberrations.
 
     Returns
     -------
@@ -105,6 +112,8 @@ def write_figures(
         write_figure(draw(), figures / f"{name}.{suffix}", dots_per_inch=250)
         release_memory()
     write_figure(draw_calibration(image, material=material), figures / "calibration.png")
+    if corrected is not None:
+        write_image_png(corrected.to_numpy(), figures / "corrected.png")
     height, width = write_image_png(image.to_numpy(), figures / "image.png")
     x, y = image["x"].to_numpy(), image["y"].to_numpy()
     step_x, step_y = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)

@@ -21,7 +21,6 @@ from adatom.core.memory import release_memory
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
     RunRecord,
-    find_checksum,
     library_versions,
     open_run,
     plain_values,
@@ -31,6 +30,14 @@ from adatom.core.tables import ATOM_COLUMNS, UNITS
 from adatom.workflows.choose import choose_folders, choose_model_for
 from adatom.workflows.correct import correct_table
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
+from adatom.workflows.record import (
+    describe_calibration,
+    describe_image,
+    describe_input,
+    describe_microscope,
+    frame_number,
+    load_frame,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from adatom.detect.atoms import FindConfig
     from adatom.images.calibrate import Calibration
     from adatom.networks.model import Model, ModelCard
+    from adatom.workflows.correct import Correction
 
 logger = logging.getLogger("adatom")
 N_STEPS = 5
@@ -167,7 +175,7 @@ def analyze_image(
             name, choice = choose_model_for(config.model, material, calibration)
             logger.info("%s: %s", name, choice)
             model = load_model(name)
-        source = _describe_input(paths, config.item)
+        source = describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
         key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
         key |= {"image": list(image.shape), "pixel_size": calibration.pixel_size}
@@ -175,16 +183,16 @@ def analyze_image(
         journal = afterwards.enter_context(Journal(unfinished, plain_values(key)))
         with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
-            corrected = _write_atoms(journal, calibration.image, model, config, folder)
+            said, corrected = _write_atoms(journal, calibration.image, model, config, folder)
         card, device = model.card, str(next(model.network.parameters()).device)
         del model  # with the memory of its last image
         release_memory()
         with step("write"):
-            summary, view = _write_results(calibration, card, material, folder)
+            summary, view = _write_results(calibration, card, material, corrected, folder)
         notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
             summary, calibration
         )
-        notes += doubt_kind(calibration, card, folder / TABLE) + corrected
+        notes += doubt_kind(calibration, card, folder / TABLE) + said
         record = RunRecord(
             task="analyze",
             started=started,
@@ -193,9 +201,10 @@ def analyze_image(
             seed=None,
             device=device,
             model=card.model_dump(mode="json") | {"choice": choice},
-            image=_describe_image(image) | {"view": view},
-            calibration=_describe_calibration(calibration, image),
+            image=describe_image(image) | {"view": view},
+            calibration=describe_calibration(calibration, image),
             summary=summary,
+            microscope=describe_microscope(corrected),
             warnings=notes,
             timings=timings,
         )
@@ -244,19 +253,6 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
     return step, timings
 
 
-def _load_frame(image: "xr.DataArray", index: int = 0) -> "xr.DataArray":
-    """A frame of a movie in memory, unless it is large; another image is its only frame.
-
-    What is large is read part by part.
-    """
-    from adatom.images.formats import LAZY_BYTES
-
-    if "frame" not in image.dims:
-        return image
-    frame = image.isel(frame=index)
-    return frame.load() if frame.nbytes <= LAZY_BYTES else frame
-
-
 def _find_in_frames(
     image: "xr.DataArray",
     model: "Model",
@@ -277,9 +273,9 @@ def _find_in_frames(
         first, end = index * n_parts, (index + 1) * n_parts
         if journal.n_done >= end:
             continue
-        frame, known = _load_frame(image, index), journal.read(first, end)
+        frame, known = load_frame(image, index), journal.read(first, end)
         for found in find_atoms_by_part(frame, model, config=_finding(config), done=known):
-            journal.append(found.assign(frame=_frame_number(frame)))
+            journal.append(found.assign(frame=frame_number(frame)))
             if n_units > 1:
                 report(journal.n_done, n_units, f"find atoms: {journal.n_done} {unit}s")
         release_memory()
@@ -298,23 +294,25 @@ def _write_atoms(
     model: "Model",
     config: AnalyzeConfig,
     folder: Path,
-) -> tuple[str, ...]:
-    """Write what was found; gives what was changed in it."""
+) -> tuple[tuple[str, ...], "Correction | None"]:
+    """Write what was found; gives what to say of it, and the microscope of a focal series."""
     from adatom.core.table_files import TableWriter
 
-    units = image.attrs.get("units")
+    units = _name_intensities(image)
     notes: tuple[str, ...] = ()
+    corrected = None
     named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
         for found in journal.read(0, journal.n_done):
-            table, said = correct_table(image, found, model, _finding(config))
+            table, said, corrected = correct_table(image, found, model, _finding(config))
             writer.append(table)
             notes += said
-    return notes
+    return notes, corrected
 
 
-def _frame_number(frame: "xr.DataArray") -> int:
-    return int(frame.coords["frame"]) if "frame" in frame.coords else 0
+def _name_intensities(image: "xr.DataArray") -> str | None:
+    """Units of intensities; in a focal series they are occupancies."""
+    return "whole columns" if "focus" in image.dims else image.attrs.get("units")
 
 
 def _find_area(image: "xr.DataArray") -> float:
@@ -326,7 +324,11 @@ def _find_area(image: "xr.DataArray") -> float:
 
 
 def _write_results(
-    calibration: "Calibration", card: "ModelCard", material: Material | None, folder: Path
+    calibration: "Calibration",
+    card: "ModelCard",
+    material: Material | None,
+    corrected: "Correction | None",
+    folder: Path,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Write structure and figures; return the summary, and where the image lies."""
     from adatom.core.table_files import TableParts
@@ -343,43 +345,8 @@ def _write_results(
     if material is not None:
         columns = TableParts(table, tuple(ATOM_COLUMNS))
         write_structure(columns, folder / "structure.extxyz", material)
-    shown = shrink_image(pick_image(_load_frame(image)))
-    return summary, write_figures(shown, distances, calibration.material, folder)
-
-
-def _describe_input(paths: Sequence[Path], item: str | None) -> dict[str, Any]:
-    """The files; several are separated by semicolons."""
-    return {
-        "name": paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
-        "path": "; ".join(str(path.absolute()) for path in paths),
-        "item": item,
-        "sha256": "; ".join(find_checksum(path) for path in paths),
-    }
-
-
-def _describe_image(image: "xr.DataArray") -> dict[str, Any]:
-    known = {name: image.attrs.get(name) for name in ("modality", "energy_eV", "dose", "units")}
-    first = _load_frame(image)
-    return known | {
-        "shape": [image.sizes["y"], image.sizes["x"]],
-        "frames": image.sizes.get("frame", 1),
-        "frame": _frame_number(first),
-        "focus": [float(focus) for focus in image["focus"]] if "focus" in image.dims else None,
-    }
-
-
-def _describe_calibration(calibration: "Calibration", image: "xr.DataArray") -> dict[str, Any]:
-    material, header = calibration.material, None
-    if image.attrs.get("pixel_size_source") == "header":
-        header = [float(image[name][1] - image[name][0]) for name in ("y", "x")]
-    return {
-        "pixel_size": calibration.pixel_size,
-        "pixel_size_err": calibration.pixel_size_err,
-        "shear_deg": calibration.shear_deg,
-        "source": calibration.source,
-        "message": calibration.message,
-        "header": header,
-        "material": material.name if material else None,
-        "lattice": material.lattice if material else None,
-        "neighbor_distance": material.neighbor_distance if material else None,
-    }
+    shown = shrink_image(pick_image(load_frame(image)))
+    shown = shown.assign_attrs(units=_name_intensities(image) or "")
+    better = None if corrected is None else shrink_image(pick_image(corrected.series))
+    view = write_figures(shown, distances, calibration.material, folder, corrected=better)
+    return summary, view

@@ -1,6 +1,5 @@
 """Columns of a focal series after the aberrations were taken out of it."""
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from adatom.detect.atoms import FindConfig
     from adatom.networks.model import Model
     from adatom.optics.transfer import ImagingMicroscope
-
-logger = logging.getLogger("adatom")
 
 LARGEST_PART = 60.0  # Å of the images on which microscopes are compared
 MOST_CHI_SQUARE = 100.0  # more than that of the likeliest microscope
@@ -153,7 +150,7 @@ def correct_atoms(
 
 def correct_table(
     series: "xr.DataArray", atoms: "pd.DataFrame", model: "Model", config: "FindConfig"
-) -> tuple["pd.DataFrame", tuple[str, ...]]:
+) -> tuple["pd.DataFrame", tuple[str, ...], Correction | None]:
     """Correct a focal series for a run, where its model and the energy allow it.
 
     Parameters
@@ -172,39 +169,23 @@ def correct_table(
     atoms : DataFrame
         The table that explains the images best.
     notes : tuple of str
-        What a user should know of it.
+        What a user should know before trusting it.
+    found : Correction or None
+        What it comes from.
     """
     if "focus" not in series.dims or not model.card.sublattices:
-        return atoms, ()
+        return atoms, (), None
     network_alone = "The columns are what the network says of the series as it was taken"
     if series.attrs.get("energy_eV") is None:
-        return atoms, (
-            f"{network_alone}: to find the microscope and take its aberrations out, the energy of "
-            "the electrons must be known (--energy).",
-        )
+        asked = "to find the microscope and take its aberrations out, the energy of the electrons"
+        return atoms, (f"{network_alone}: {asked} must be known (--energy).",), None
     try:
         found = correct_atoms(series, atoms, model, config=config)
     except ConfigError as error:
-        return atoms, (f"{network_alone} ({error}).",)
+        return atoms, (f"{network_alone} ({error}).",), None
     if found is None:
-        return atoms, (f"{network_alone}: no microscope explains its lattice.",)
-    logger.info("%s", describe_fit(found.fit))
-    seen = "in the images without aberrations" if found.is_better else "in the images as they were"
-    explained = f"{found.explained:.1%} of the variance of the images"
-    return found.atoms, (
-        f"The microscope was found ({describe_fit(found.fit)}), and columns {seen}: they explain "
-        f"{explained}, {found.explained_before:.1%} before.",
-    )
-
-
-def describe_fit(fit: "MicroscopeFit") -> str:
-    """One line on a microscope: focus, aberrations, and how well it explains the lattice."""
-    lens = fit.lens
-    foci = ", ".join(f"{defocus:+.0f}" for defocus in lens.focal_series)
-    aberrations = ", ".join(f"{name} {getattr(lens, name):.0f} Å" for name in ("C12", "C21", "C23"))
-    spherical = 1e-4 * float(lens.C30)  # type: ignore[arg-type]
-    misfit = f"chi-square {fit.chi_square:.0f} of {fit.n_data}"
-    return f"defocus {foci} Å, {aberrations}, C30 {spherical:+.0f} µm, {misfit}"
+        return atoms, (f"{network_alone}: no microscope explains its lattice.",), None
+    return found.atoms, (), found
 
 
 def find_monolayer(model: "Model") -> "Material":
