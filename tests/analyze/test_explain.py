@@ -10,6 +10,7 @@ from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera
 
 MOS2 = get_material("MoS2")
+VECTORS = 3.16 * np.array([[0.0, 1.0], [0.75**0.5, 0.5]])  # [y, x]
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def truth(monolayer):
         shifts=np.array(series.attrs["shifts"]),
         tilt=0.0,
         contrast=1.0,
+        vectors=VECTORS,
         metal=nothing,
         others=nothing,
         chi_square=1.0,

@@ -13,6 +13,7 @@ from adatom.simulate.hrtem import Camera
 
 LABELS, PARTS = ("Mo", "S2", "S1"), (("Mo",), ("S2", "S1"))
 MOS2 = get_material("MoS2")
+VECTORS = 3.16 * np.array([[0.0, 1.0], [0.75**0.5, 0.5]])  # [y, x]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def truth(monolayer):
         shifts=np.array(series.attrs["shifts"]),
         tilt=0.0,
         contrast=1.0,
+        vectors=VECTORS,
         metal=np.zeros(2),
         others=np.zeros(2),
         chi_square=1.0,

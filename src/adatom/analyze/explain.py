@@ -1,10 +1,13 @@
 """How much of a focal series the atoms that were found in it explain."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from ase import Atoms
 from scipy import fft
+from scipy.spatial import cKDTree
 
 from adatom.analyze.microscope import MicroscopeFit
 from adatom.core.materials import Material, find_role
@@ -16,7 +19,7 @@ from adatom.structures.vibrations import load_amplitudes
 
 BORDER = 6.0  # Å at the edges, where columns outside the image are seen too
 SLOWEST = 4.0  # Å: what varies more slowly is not looked at
-LEAST_DISTANCE = 0.8  # Å between two columns
+LEAST_DISTANCE = 1.2  # Å between a column and one that follows beyond an edge
 COARSE = SliceConfig(pixel_size=0.16)
 
 
@@ -72,13 +75,20 @@ def simulate_columns(
     Returns
     -------
     (F, H, W) array
-        Images without noise, in the pixels of the series.
+        Images without noise, in the pixels of the series. Beyond the edges the lattice of the
+        columns near them goes on, without vacancies.
     """
     size, shape = np.array(pixel_size(series)), np.array(series.shape[1:])
     border = np.ceil(BORDER / size).astype(int)
     corner = np.array([float(series.y[0]), float(series.x[0])])
-    places = atoms[["y", "x"]].to_numpy() - corner + border * size
-    structure, displacements = _build(places, atoms["label"], material, (shape + 2 * border) * size)
+    places, roles = _continue(
+        atoms[["y", "x"]].to_numpy() - corner,
+        atoms["label"].map(find_role).to_numpy(),
+        shape * size,
+        fit.vectors,
+    )
+    extent = (shape + 2 * border) * size
+    structure, displacements = _build(places + border * size, roles, material, extent)
     wave = simulate_exit_wave(
         structure,
         float(fit.lens.energy_eV),  # type: ignore[arg-type]
@@ -94,8 +104,28 @@ def simulate_columns(
     return expected[:, border[0] : border[0] + shape[0], border[1] : border[1] + shape[1]]
 
 
+def _continue(
+    places: np.ndarray, roles: np.ndarray, extent: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns in an image [y, x] of some extent, and those that follow beyond its edges."""
+    inside = ((places >= 0) & (places <= extent)).all(axis=1)
+    places, roles = places[inside], roles[inside]
+    known, kinds = [places], [roles]
+    steps = np.array(list(itertools.product(range(-2, 3), repeat=2)))
+    for order in steps[np.argsort(np.linalg.norm(steps @ vectors, axis=1), kind="stable")]:
+        moved = places + order @ vectors
+        beyond = ((moved < 0) | (moved > extent)).any(axis=1)
+        beyond &= ((moved > -BORDER) & (moved < extent + BORDER)).all(axis=1)
+        if not beyond.any():
+            continue
+        free = cKDTree(np.concatenate(known)).query(moved[beyond])[0] > LEAST_DISTANCE
+        known.append(moved[beyond][free])
+        kinds.append(np.where(roles[beyond][free] == "M", "M", "X2"))
+    return np.concatenate(known), np.concatenate(kinds)
+
+
 def _build(
-    places: np.ndarray, labels: pd.Series, material: Material, extent: np.ndarray
+    places: np.ndarray, roles: np.ndarray, material: Material, extent: np.ndarray
 ) -> tuple[Atoms, np.ndarray]:
     """Monolayer with these columns in a box [y, x], and how its atoms vibrate."""
     elements, height = dict(material.elements), material.thickness / 2
@@ -103,8 +133,7 @@ def _build(
     heights = {"M": (height,), "X2": (0.0, 2 * height), "X1": (2 * height,)}
     neighbors = {"M": 6, "X2": 3, "X1": 3}
     positions, symbols, u2 = [], [], []
-    for (y, x), label in zip(places, labels, strict=True):
-        role = find_role(label)
+    for (y, x), role in zip(places, roles, strict=True):
         element = elements["M" if role == "M" else "X2"]
         for z in heights[role]:
             positions.append((x, y, z))

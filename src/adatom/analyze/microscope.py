@@ -78,6 +78,8 @@ class MicroscopeFit:
         Of the specimen, degrees.
     contrast : float
         Over that of the simulation.
+    vectors : (2, 2) array
+        Lattice vectors [y, x], Å.
     metal, others : (2,) arrays
         [y, x] of the columns of both kinds in the cell, Å.
     chi_square : float
@@ -93,6 +95,7 @@ class MicroscopeFit:
     shifts: np.ndarray
     tilt: float
     contrast: float
+    vectors: np.ndarray
     metal: np.ndarray
     others: np.ndarray
     chi_square: float
@@ -348,6 +351,7 @@ class _Model:
             shifts=shifts[0],
             tilt=float(np.hypot(v["tilt_x"], v["tilt_y"])),
             contrast=float(np.exp(v["log_contrast"])),
+            vectors=self.vectors,
             metal=origins[0],
             others=origins[0] + self.apart,
             chi_square=chi_square,
