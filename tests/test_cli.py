@@ -27,6 +27,7 @@ def run(capsys, *arguments):
         (["analyze", "a.tif", "--modle", "x"], "Unknown option: --modle"),
         (["simulate", "haadf_mx2", "--out", "x", "--n", "0"], "--n"),
         (["simulate", "haadf_mx2", "--out", "x", "--workers", "0"], "--workers"),
+        (["dose", "--dwell-time", "-1"], "dwell_time: input should be greater than 0"),
         (["vibrations", "a.xyz"], "--temperature requires an argument"),
         (["vibrations", "a.xyz", "--temperature", "0"], "temperature: input should be greater"),
     ],
@@ -41,7 +42,7 @@ def test_wrong_commands_exit_with_2(capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "command", ["analyze", "simulate", "train", "evaluate", "info", "demo", "vibrations"]
+    "command", ["analyze", "simulate", "train", "evaluate", "info", "dose", "demo", "vibrations"]
 )
 def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
@@ -139,6 +140,22 @@ def test_closed_pipe_is_no_error():
     done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
     os.close(write_end)
     assert b"Traceback" not in done.stderr
+
+
+def test_dose_prints_a_table_json_or_one_error(capsys):
+    command = ("dose", "--beam-current", 30, "--dwell-time", 4, "--pixel-size", 0.1)
+    code, out, err = run(capsys, *command, "--frames", 20, "--material", "graphene")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2].split() == ["dose", "(e/Å²)", "7.49e+04", "1.498e+06"]
+    assert "electrons per atom of graphene" in out
+    code, out, _ = run(capsys, *command, "--json")
+    assert json.loads(out)["total_dose"] == pytest.approx(74898, abs=1)
+    code, out, err = run(capsys, *command[:3])
+    assert (code, out) == (1, "")
+    assert err.startswith("adatom: error: pixel_size: must be given in Å")
+    code, _, err = run(capsys, *command, "--out", "chart.jpg")
+    assert code == 1
+    assert "out: must end in one of .png, .pdf, .svg (got 'chart.jpg')" in err
 
 
 def test_vibrations_print_a_table_or_one_error(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from adatom.core.config import describe_problems
 from adatom.core.errors import AdatomError
 from adatom.core.progress import Report, show_progress
 from adatom.core.runs import plain_values
+from adatom.optics.dose import DoseConfig
 from adatom.workflows.analyze import DEFAULT, AnalyzeConfig
 from adatom.workflows.choose import choose_folders, find_inputs
 from adatom.workflows.vibrations import VibrationsConfig
@@ -23,6 +25,8 @@ HELP = """From atomic-resolution microscope images to atoms, defects and their k
 
 Try `adatom demo` first, then `adatom analyze image.dm3 --material MoS2`.
 """
+
+NO_DOSE = DoseConfig()
 
 app = App(
     name="adatom",
@@ -194,6 +198,36 @@ def info(
         _print_json(found)
         return
     print(_format_mapping(found))
+
+
+@app.command
+def dose(
+    path: Annotated[Path | None, Parameter(help="A file, for what is not given.")] = None,
+    /,
+    *,
+    config: Annotated[DoseConfig, Parameter(name="*")] = NO_DOSE,
+    item: Annotated[
+        str | None, Parameter(help="Name of the image in a file that holds several.")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Chart beside published data sets: .png, .pdf or .svg.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what dose and dwell time a data set cost, beside those of published ones.
+
+    Example: adatom dose --beam-current 30 --dwell-time 4 --pixel-size 0.1 --out dose.png
+    Example: adatom dose movie.dm4 --beam-current 30 --material MoS2
+    """
+    from adatom.workflows.dose import find_dose, format_dose, write_dose_chart
+
+    found = find_dose(path, item, config=config)
+    if out is not None:
+        write_dose_chart(found, out, name="this data set" if path is None else path.name)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        print(format_dose(found, config.material))
 
 
 @app.command

@@ -33,6 +33,7 @@ def test_array_with_its_sidecar(tmp_path, counts):
         "experiment_type": "HAADF-STEM",
         "details": {
             "voltage": "60 kV",
+            "probe_current": "0.03 nA",
             "spatial_info": {
                 "field_of_view_x": 0.64,
                 "field_of_view_y": 0.48,
@@ -45,6 +46,7 @@ def test_array_with_its_sidecar(tmp_path, counts):
     assert image.dtype == np.float32
     assert pixel_size(image) == pytest.approx((0.2, 0.2))
     assert image.attrs["energy_eV"] == 60000
+    assert image.attrs["beam_current_pA"] == pytest.approx(30)
     assert image.attrs["modality"] == "HAADF"
     assert image.attrs["pixel_size_source"] == "header"
     given = read_image(tmp_path / "a.npy", pixel_size=0.3)

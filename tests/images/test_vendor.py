@@ -15,6 +15,7 @@ from adatom.images.read import describe_file, list_items, read_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "vendor"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/vendor")
+BEAM = {"beam_energy": 80.0, "beam_current": 0.03, "dwell_time": 4e-6}
 VALUES = np.random.default_rng(0).uniform(1, 2, (12, 16)).astype(np.float32)
 
 
@@ -88,7 +89,7 @@ def write_hyperspy(path: Path, *, units: str = "nm") -> None:
         "metadata": {
             "General": {"title": "HAADF movie"},
             "Signal": {"signal_type": ""},
-            "Acquisition_instrument": {"TEM": {"beam_energy": 80.0}},
+            "Acquisition_instrument": {"TEM": BEAM},
         },
         "original_metadata": {},
         "learning_results": {},
@@ -159,6 +160,8 @@ def test_hyperspy_movie_has_times(tmp_path):
     np.testing.assert_allclose(movie.time, [0, 0.05, 0.1])
     assert pixel_size(movie) == pytest.approx((0.1, 0.2))
     assert movie.attrs["energy_eV"] == 80e3
+    assert movie.attrs["beam_current_pA"] == pytest.approx(30)
+    assert movie.attrs["dwell_time_us"] == pytest.approx(4)
     assert movie.attrs["modality"] == "HAADF"
 
 

@@ -35,6 +35,16 @@ class Material:
         """Projected distance of nearest columns, Å."""
         return self.lattice / 3**0.5
 
+    @property
+    def cell_area(self) -> float:
+        """Area of the hexagonal cell, Å²; it holds one formula unit of MX2, or two atoms."""
+        return 3**0.5 / 2 * self.lattice**2
+
+    @property
+    def atoms_per_cell(self) -> int:
+        """Atoms in the hexagonal cell: three of MX2, two of a honeycomb."""
+        return 3 if self.kind == "mx2" else 2
+
     def name_column(self, label: str) -> str:
         """What the columns of a label consist of: "X2" of MoS2 is "S2"; dopants stay dopants."""
         element = dict(self.elements).get(label)

@@ -33,7 +33,8 @@ class Item:
     pixel_size : tuple of float or None
         Å per pixel along y and x.
     attrs : dict
-        What the file says besides: `modality`, `energy_eV`, `units`.
+        What the file says besides: `modality`, `energy_eV`, `beam_current_pA`, `dwell_time_us`,
+        `units`.
     coords : dict
         Coordinates along `frame`, `focus`, `y` or `x` that the file holds itself.
     is_color : bool
@@ -131,7 +132,7 @@ class _OnDisk:
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
-    """Field of view (y, x) in Å, energy and modality from the .json beside an array."""
+    """Field of view (y, x) in Å, energy, beam current and modality from the .json of an array."""
     with path.open(encoding="utf-8") as file:
         found = json.load(file)
     flat: dict[str, Any] = {}
@@ -152,6 +153,9 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     energy = re.fullmatch(r"\s*([\d.]+)\s*(k?)e?V\s*", str(flat.get("voltage", "")))
     if energy:
         said["energy_eV"] = float(energy[1]) * (1000 if energy[2] else 1)
+    current = re.fullmatch(r"\s*([\d.]+)\s*([pn])A\s*", str(flat.get("probe_current", "")))
+    if current:
+        said["beam_current_pA"] = float(current[1]) * (1000 if current[2] == "n" else 1)
     return said | find_modality(str(flat.get("experiment_type", "")))
 
 

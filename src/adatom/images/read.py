@@ -79,7 +79,8 @@ def read_image(
         array `focus`, .zarr); coordinates y, x, focus in Å (+ is underfocus) where they are known;
         attrs
         `source`, `pixel_size_source` ("header" or "option"), and `modality`, `energy_eV`,
-        `units` where the file says so. Integers become float32; movies above 256 MiB stay lazy.
+        `beam_current_pA`, `dwell_time_us`, `units` where the file says so. Integers become
+        float32; movies above 256 MiB stay lazy.
 
     Raises
     ------
@@ -140,8 +141,8 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `source`, and `items`: a list with `name`, `shape`, `dtype`, `pixel_size` (Å along y and
-        x, or None), `energy_eV`, `modality`, `frame_time` (s) and `focus` (Å) (None where the
-        file does not say).
+        x, or None), `energy_eV`, `beam_current_pA`, `dwell_time_us`, `modality`, `frame_time` (s)
+        and `focus` (Å) (None where the file does not say).
 
     Raises
     ------
@@ -164,6 +165,8 @@ def describe_file(path: str | Path) -> dict[str, Any]:
                 "dtype": str(item.values.dtype),
                 "pixel_size": size,
                 "energy_eV": item.attrs.get("energy_eV"),
+                "beam_current_pA": item.attrs.get("beam_current_pA"),
+                "dwell_time_us": item.attrs.get("dwell_time_us"),
                 "modality": item.attrs.get("modality"),
                 "frame_time": _find_frame_time(item),
                 "focus": _find_focus(item),

@@ -90,15 +90,23 @@ def _time(axes: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _find_notes(signal: dict[str, Any], title: str) -> dict[str, Any]:
-    """Modality, energy and units of the values, where the metadata tell them."""
+    """Modality, energy, beam, dwell time and units of the values, where the metadata tell them."""
     attrs: dict[str, Any] = find_modality(title)
     instrument = signal["metadata"].get("Acquisition_instrument", {})
-    energy = {**instrument.get("SEM", {}), **instrument.get("TEM", {})}.get("beam_energy")
+    said = {**instrument.get("SEM", {}), **instrument.get("TEM", {})}
+    energy = said.get("beam_energy")
     volts = signal.get("original_metadata", {}).get("microscope", {}).get("high tension")
     if energy:
         attrs["energy_eV"] = 1000 * float(energy)
     elif volts:
         attrs["energy_eV"] = float(volts)
+    # RosettaSciIO keeps the current in nA and the dwell time in s.
+    for name, key, factor in (
+        ("beam_current_pA", "beam_current", 1e3),
+        ("dwell_time_us", "dwell_time", 1e6),
+    ):
+        if said.get(key):
+            attrs[name] = factor * float(said[key])
     if units := signal["metadata"].get("Signal", {}).get("quantity"):
         attrs["units"] = str(units)
     return attrs
