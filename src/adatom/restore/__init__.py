@@ -1,0 +1,1 @@
+"""Object functions from images, and what the images say of them."""

@@ -1,0 +1,88 @@
+"""The linear image model on a grid that reaches beyond the image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from adatom.core.errors import ImageError
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LinearImaging:
+    """Convolution of an object with a probe, seen through the window of the image.
+
+    The object's grid is larger than the image by the probe, so that atoms just outside the image
+    shed light into it, and nothing wraps around.
+
+    Attributes
+    ----------
+    transfer : (H', W'') complex array
+        Fourier transform of the probe on the object's grid.
+    image_shape, probe_shape, grid_shape : (int, int)
+        Height and width, px.
+    """
+
+    transfer: np.ndarray
+    image_shape: Shape
+    probe_shape: Shape
+    grid_shape: Shape
+
+    @classmethod
+    def from_probe(cls, probe: np.ndarray, image_shape: Shape) -> "LinearImaging":
+        """The model of images of a shape, by a probe as `make_probe` gives it."""
+        height, width = (
+            fft.next_fast_len(n + m - 1, real=True)
+            for n, m in zip(image_shape, probe.shape, strict=True)
+        )
+        transfer = fft.rfft2(probe, (height, width))
+        return cls(transfer, image_shape, (probe.shape[0], probe.shape[1]), (height, width))
+
+    def apply(self, grid: np.ndarray) -> np.ndarray:
+        """Image (H, W) of an object on the grid (H', W')."""
+        image = fft.irfft2(fft.rfft2(grid) * self.transfer, self.grid_shape)
+        return image[self._window()]
+
+    def transpose(self, image: np.ndarray) -> np.ndarray:
+        """Adjoint of `apply`: what each cell of the grid (H', W') shares with an image (H, W)."""
+        padded = np.zeros(self.grid_shape)
+        padded[self._window()] = image
+        return fft.irfft2(fft.rfft2(padded) * self.transfer.conj(), self.grid_shape)
+
+    def crop(self, grid: np.ndarray) -> np.ndarray:
+        """The part (H, W) of the grid that the image shows."""
+        corner = (n - 1 - n // 2 for n in self.probe_shape)
+        return grid[tuple(slice(c, c + n) for c, n in zip(corner, self.image_shape, strict=True))]
+
+    def _window(self) -> tuple[slice, ...]:
+        return tuple(
+            slice(m - 1, m - 1 + n) for m, n in zip(self.probe_shape, self.image_shape, strict=True)
+        )
+
+
+def check_image_and_probe(image: np.ndarray, probe: np.ndarray) -> None:
+    """Refuse what is no image, or no probe.
+
+    Parameters
+    ----------
+    image : (H, W) array
+        Electrons per pixel, or gray levels.
+    probe : (h, w) array
+        Intensity of the probe, its axis at pixel [h//2, w//2].
+
+    Raises
+    ------
+    ImageError
+        If the image is not of finite numbers along two axes, or the probe not of numbers from 0
+        on whose sum is 1.
+    """
+    if image.ndim != 2 or not np.isfinite(image).all():
+        raise ImageError(f"image: must be finite, with axes y, x (got shape {image.shape})")
+    lowest, total = float(probe.min(initial=0)), float(probe.sum())
+    if probe.ndim != 2 or not np.isfinite(total) or abs(total - 1) > 1e-3 or lowest < -1e-6:
+        raise ImageError(
+            f"probe: must not be negative, with axes y, x and sum 1 (got shape {probe.shape}, "
+            f"sum {total:.4g}, minimum {lowest:.3g})"
+        )
