@@ -1,1 +1,1 @@
-"""Object functions from images, and what the images say of them."""
+"""Object functions from images and series without aberrations, and what the images say of them."""

@@ -93,15 +93,17 @@ def correct_atoms(
     Microscopes that explain the mean cell nearly as well as the likeliest one are told apart by
     the whole image: columns are found in the series that each of them leads to, and simulated;
     what takes most of the variance of the images away is kept. Vacancies, edges and holes decide
-    where a perfect lattice cannot. In this microscope the occupancy of every column is fitted to
-    the images as they were taken, and decides between labels of a sublattice, and nothing.
+    where a perfect lattice cannot. In this microscope place and occupancy of every column are
+    fitted to the images as they were taken; occupancies decide between labels of a sublattice, and
+    nothing.
     """
     import pandas as pd
     import xarray as xr
 
+    from adatom.analyze.columns import fit_columns
     from adatom.analyze.explain import explain_series
+    from adatom.analyze.labels import weigh_labels
     from adatom.analyze.microscope import MicroscopeFit, fit_microscopes
-    from adatom.analyze.occupancy import fit_occupancies, weigh_labels
     from adatom.analyze.unit_cell import average_cells
     from adatom.detect.atoms import FindConfig, find_atoms
 
@@ -126,10 +128,12 @@ def correct_atoms(
     part = _take_part(series, cell.origins)
     inside = _crop_atoms(atoms, part)
 
-    def weigh(images: xr.DataArray, table: pd.DataFrame, fit: MicroscopeFit) -> pd.DataFrame:
+    def weigh(
+        images: xr.DataArray, table: pd.DataFrame, fit: MicroscopeFit, with_places: bool = False
+    ) -> pd.DataFrame:
         if not len(table):
             return table
-        found = fit_occupancies(images, table, material, fit)
+        found = fit_columns(images, table, material, fit, with_places=with_places)
         return weigh_labels(table, found, model.card.sublattices, threshold=config.threshold)
 
     best: tuple[float, bool, MicroscopeFit] | None = None
@@ -145,7 +149,8 @@ def correct_atoms(
     before = explain_series(part, inside, material, fit)
     corrected = _correct(series, fit, model)
     table = find_atoms(corrected, model, config=config) if is_better else atoms
-    return Correction(corrected, weigh(series, table, fit), fit, explained, before, is_better)
+    table = weigh(series, table, fit, with_places=True)
+    return Correction(corrected, table, fit, explained, before, is_better)
 
 
 def correct_table(
