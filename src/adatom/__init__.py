@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from adatom.images.write import write_image
     from adatom.networks.model import Model, list_models, load_model
     from adatom.workflows.analyze import AnalyzeConfig, analyze_image
+    from adatom.workflows.correct import correct_atoms
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _ROOMS = {
     "adatom.images.write": ("write_image",),
     "adatom.networks.model": ("Model", "list_models", "load_model"),
     "adatom.workflows.analyze": ("AnalyzeConfig", "analyze_image"),
+    "adatom.workflows.correct": ("correct_atoms",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -33,6 +35,7 @@ __all__ = [
     "Model",
     "analyze_image",
     "calibrate_image",
+    "correct_atoms",
     "find_atoms",
     "list_models",
     "load_model",
