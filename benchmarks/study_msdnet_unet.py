@@ -7,7 +7,6 @@ on. Hours on two cores; with `--quick`, a few steps of small networks, about a m
 """
 
 import argparse
-import itertools
 import json
 import shutil
 import sys
@@ -28,16 +27,30 @@ from adatom.networks.model import Model, load_model, save_model
 from adatom.plots.style import COLORS
 from adatom.simulate.recipe import HrtemRecipe, load_recipe
 
-ARMS = {
-    "MSD-net": {"kind": "msdnet", "depth": 50},
-    "residual U-net": {"kind": "residual", "widths": (16, 32, 64, 128)},
-    "compact U-net": {"kind": "unet", "widths": (16, 32, 64, 128)},
+COMPACT = {"kind": "unet", "widths": (16, 32, 64, 128)}
+ARMS: dict[str, dict] = {
+    "MSD-net": {"network": {"kind": "msdnet", "depth": 50}},
+    "residual U-net": {"network": {"kind": "residual", "widths": (16, 32, 64, 128)}},
+    "compact U-net": {"network": COMPACT},
+    "one image": {"network": COMPACT, "microscope": {"focal_series": (20.0,)}},
+    "even vibrations": {"network": COMPACT, "specimen": {"vibrations": "element"}},
 }
-QUICK_ARMS = {
+SMALL = {
     "MSD-net": {"kind": "msdnet", "depth": 10},
     "residual U-net": {"kind": "residual", "widths": (4, 8)},
     "compact U-net": {"kind": "unet", "widths": (4, 8)},
 }
+QUICK_ARMS = {
+    name: {**parts, "network": SMALL.get(name, SMALL["compact U-net"])}
+    for name, parts in ARMS.items()
+}
+DIFFERENCES = (
+    ("MSD-net", "residual U-net"),
+    ("MSD-net", "compact U-net"),
+    ("residual U-net", "compact U-net"),
+    ("one image", "compact U-net"),
+    ("even vibrations", "compact U-net"),
+)
 SETS = {"bare": "hrtem_mos2", "on graphene": "hrtem_mos2_graphene"}
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 SPLIT = 6  # series that nothing was trained, chosen or calibrated on
@@ -48,7 +61,7 @@ AGAINST = {  # what F1 is drawn against
     "focus_error": "error of the focus, rms, Å",
     "pixel_size": "pixel size, Å",
 }
-N_IMAGES, N_BINS, N_BOOTSTRAPS = 3, 6, 2000
+N_BINS, N_BOOTSTRAPS = 6, 2000
 
 
 class Budget(NamedTuple):
@@ -80,23 +93,26 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     tables = []
     for arm in options.arms:
-        rate = search_rate(arm, arms[arm], budget, out)
+        network = arm if arm in SMALL else "compact U-net"
+        rate = search_rate(network, arms[network], budget, out)
         for seed in range(1, budget.n_seeds + 1):
             recipe = make_recipe(arms[arm], seed, rate, budget.n_steps, budget.n_validation)
             model = train_once(recipe, out / name_run(arm, seed), budget.n_calibration)
             for name, recipe_name in SETS.items():
                 rows = score_once(model, recipe_name, out / name_run(arm, seed), budget.n_series)
-                tables.append(rows.assign(arm=arm, seed=seed, set=name))
-    scores = pd.concat(tables, ignore_index=True).assign(
-        series_dose=lambda rows: N_IMAGES * rows["dose"]
-    )
+                n_images = len(model.card.focal_series)
+                told = {"arm": arm, "seed": seed, "set": name}
+                tables.append(rows.assign(**told, series_dose=n_images * rows["dose"]))
+    scores = pd.concat(tables, ignore_index=True)
     scores.to_parquet(out / "scores.parquet")
     figures = summarize(scores)
     print(figures["arms"].round(3).to_string(), "\n")
     print(figures["differences"].round(3).to_string())
     draw_histograms(scores).savefig(out / "histograms.png", dpi=160)
     draw_dependence(scores).savefig(out / "dependence.png", dpi=160)
-    draw_example(out, options.arms).savefig(out / "example.png", dpi=160)
+    draw_example(out, [arm for arm in options.arms if arm in SMALL]).savefig(
+        out / "example.png", dpi=160
+    )
     if options.json:
         records = {name: found.reset_index().to_dict("records") for name, found in figures.items()}
         options.json.write_text(json.dumps(records, indent=1))
@@ -108,11 +124,12 @@ def name_run(arm: str, seed: int) -> str:
 
 
 def make_recipe(
-    network: dict, seed: int, rate: float, n_steps: int, n_validation: int
+    arm: dict[str, dict], seed: int, rate: float, n_steps: int, n_validation: int
 ) -> HrtemRecipe:
     """Recipe of one training: of one seed all networks see the same images."""
-    values = load_recipe("hrtem_mos2_both").model_dump(mode="json")
-    values["network"] = network
+    values = load_recipe("hrtem_mos2_both").model_dump(mode="json") | {"card": {}}
+    for room, given in arm.items():
+        values[room] = given if room == "network" else values[room] | given
     values["training"] |= {
         "name": "study",
         "seed": seed,
@@ -124,14 +141,14 @@ def make_recipe(
     return HrtemRecipe.from_mapping(values, source="study")
 
 
-def search_rate(arm: str, network: dict, budget: Budget, out: Path) -> float:
+def search_rate(arm: str, parts: dict[str, dict], budget: Budget, out: Path) -> float:
     """Learning rate whose short training has the lowest held-out loss."""
     kept = out / f"{arm.replace(' ', '_')}_rates_{budget.n_search}.json"
     losses = json.loads(kept.read_text()) if kept.exists() else {}
     for rate in RATES:
         if str(rate) in losses:
             continue
-        recipe = make_recipe(network, 0, rate, budget.n_search, budget.n_validation)
+        recipe = make_recipe(parts, 0, rate, budget.n_search, budget.n_validation)
         folder = out / f"{arm.replace(' ', '_')}_search_{rate:g}"
         losses[str(rate)] = run(recipe, folder).card.scores["held_out_loss"]
         kept.write_text(json.dumps(losses))
@@ -194,7 +211,9 @@ def summarize(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
         rows.append(row)
     differences = []
     for name, of_set in scores.groupby("set", sort=False):
-        for one, other in itertools.combinations(dict.fromkeys(of_set["arm"]), 2):
+        for one, other in DIFFERENCES:
+            if not {one, other} <= set(of_set["arm"]):
+                continue
             pair = [of_set[of_set["arm"] == arm] for arm in (one, other)]
             low, high = bootstrap(*pair)
             mean = pair[0]["f1"].mean() - pair[1]["f1"].mean()
@@ -237,7 +256,7 @@ def spread(rows: pd.DataFrame) -> np.ndarray:
 
 
 def color(arm: str) -> str:
-    return COLORS[(5, 2, 1)[list(ARMS).index(arm)]]
+    return COLORS[list(ARMS).index(arm)]
 
 
 def draw_histograms(scores: pd.DataFrame) -> Figure:

@@ -78,6 +78,23 @@ def test_a_network_that_says_nothing_scores_nothing():
     assert rows["shift"].between(0.01, 2).all()
 
 
+def test_a_model_of_one_image_sees_its_own(monkeypatch):
+    recipe = load_recipe("hrtem_mos2")
+    small = recipe.dataset.model_copy(update={"size": 8.0})
+    recipe = recipe.model_copy(update={"dataset": small})
+    card = CARD.model_copy(update={"focal_series": (20.0,)})
+    seen = []
+
+    def look(series, model):
+        seen.append(series)
+        return SeriesMaps(np.zeros((3, *series.shape[1:])), np.array([0.12, 0.12]), np.zeros(2))
+
+    monkeypatch.setattr(focal, "draw_maps", look)
+    score_series(Model(build_network(CARD).eval(), card), recipe, 1, split=VALIDATION)
+    whole, _ = focal.draw_held_out(recipe, VALIDATION, 0)
+    np.testing.assert_array_equal(seen[0].values, whole.values[1:2])
+
+
 def test_errors_of_positions_are_recovered():
     rng = np.random.default_rng(0)
     raw = rng.uniform(-3, 5, 20_000)

@@ -90,6 +90,11 @@ def test_fewer_neighbors_vibrate_more():
 
 def test_every_atom_gets_the_amplitude_of_its_coordination(ribbon):
     table = load_amplitudes("MoS2", 300)
+    alike = assign_amplitudes(ribbon, "MoS2", 300, by_coordination=False)
+    for element, whole in (("Mo", 6), ("S", 3)):
+        assert (
+            alike[ribbon.symbols == element] == load_amplitudes("MoS2", 300)[element, whole]
+        ).all()
     found = assign_amplitudes(ribbon, "MoS2", 300)
     kinds = zip(ribbon.symbols, count_neighbors(ribbon).tolist(), strict=True)
     np.testing.assert_array_equal(found, [table[kind] for kind in kinds])

@@ -149,7 +149,7 @@ def score_series(
     model : Model
         For focal series.
     recipe : HrtemRecipe
-        What to simulate.
+        What to simulate; the model sees those of its images that it was trained for.
     n_series : int
         How many.
     split : int
@@ -187,6 +187,9 @@ def _score_one(
 ) -> dict[str, float]:
     card = model.card
     series, truth = draw_held_out(recipe, split, index)
+    foci = recipe.microscope.focal_series
+    if set(card.focal_series) < set(foci):
+        series = series.isel(focus=[foci.index(focus) for focus in card.focal_series])
     maps = draw_maps(series, model)
     pixel_size = float(series.y[1] - series.y[0])
     corner = np.array([float(series.y[0]), float(series.x[0])])

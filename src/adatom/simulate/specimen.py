@@ -85,6 +85,10 @@ class ThinSpecimenConfig(Config):
     """How warm sheets are, how they lie, and on what."""
 
     temperature: Positive = Field(300.0, description="300 to 773 K.")
+    vibrations: Literal["coordination", "element"] = Field(
+        "coordination",
+        description="Amplitudes by element and coordination, or by element as inside the sheet.",
+    )
     tilt: NotNegative = Field(0.0, description="Angle of the normal to the beam, degrees.")
     support: str | None = Field(None, description="Formula of a sheet below, or none.")
     support_share: float = Field(1.0, gt=0, le=1, description="Chance that it is there.")
@@ -233,7 +237,11 @@ def draw_sheet(
         state.support_share == 1 or rng.random() < state.support_share
     ):
         parts.insert(0, (_lay_below(sheet, state, side, rng), state.support))
-    displacements = [assign_amplitudes(part, name, temperature)[:, 0] for part, name in parts]
+    by_coordination = state.vibrations == "coordination"
+    displacements = [
+        assign_amplitudes(part, name, temperature, by_coordination=by_coordination)[:, 0]
+        for part, name in parts
+    ]
     structure = parts[0][0] if len(parts) == 1 else parts[0][0] + sheet
     is_sheet = np.arange(len(structure)) >= len(structure) - len(sheet)
     structure = _box(structure, side)

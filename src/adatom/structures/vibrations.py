@@ -152,7 +152,9 @@ def _read_amplitudes(material: str) -> dict[tuple[str, int], tuple[np.ndarray, n
     return found
 
 
-def assign_amplitudes(structure: Atoms, material: str, temperature: float) -> np.ndarray:
+def assign_amplitudes(
+    structure: Atoms, material: str, temperature: float, *, by_coordination: bool = True
+) -> np.ndarray:
     """Give each atom the mean square displacement of its element and coordination.
 
     An atom whose coordination the table does not hold takes the nearest one of its element (of two
@@ -167,6 +169,8 @@ def assign_amplitudes(structure: Atoms, material: str, temperature: float) -> np
         Formula of its host, such as `"MoS2"` or `"graphene"`.
     temperature : float
         300 to 773 K.
+    by_coordination : bool
+        Whether atoms at defects and edges vibrate otherwise than those inside the sheet.
 
     Returns
     -------
@@ -190,6 +194,8 @@ def assign_amplitudes(structure: Atoms, material: str, temperature: float) -> np
                 f"structure: vibrations of {material} are known of {elements} (got {element})"
             )
         chosen = np.flatnonzero(structure.symbols == element)
+        if not by_coordination:
+            known = known[-1:]
         nearest = np.abs(np.subtract.outer(coordination[chosen], known)).argmin(axis=1)
         values[chosen] = np.array([table[element, n] for n in known])[nearest]
     return values
