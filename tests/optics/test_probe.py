@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
-from adatom.optics.probe import make_probe
+from adatom.optics.probe import make_probe, make_probe_image
 
 N, PIXEL = 256, 0.15
 
@@ -81,3 +81,25 @@ def test_cross_section_follows_its_exponent_and_falls_with_energy():
     assert molybdenum / sulfur == pytest.approx((42 / 16) ** 1.7)
     assert 0.01 < molybdenum < 0.2  # Å²
     assert haadf_cross_section(np.array([42]), high, 1.7)[0] < molybdenum / 3
+
+
+def test_focal_spread_is_the_mean_over_many_foci():
+    """Gaussian of the defocus, whose standard deviation is the 1/e half-width over √2."""
+    fields = {"energy_eV": 60e3, "semi_angle": 30, "C30": 2e4, "source_size": 0}
+    foci = np.linspace(-4, 4, 161) * 60 / 2**0.5
+    weights = np.exp(-((foci / 60) ** 2))
+    probes = [make_probe(Microscope(defocus=20 + d, **fields), 128, 0.2) for d in foci]
+    known = np.average(probes, axis=0, weights=weights)
+    ours = make_probe(Microscope(defocus=20, focal_spread=60, **fields), 128, 0.2)
+    np.testing.assert_allclose(ours, known, atol=1e-4 * known.max())
+    assert ours.max() < 0.8 * probes[80].max()
+
+
+def test_the_image_of_a_probe_is_in_angstrom_from_the_axis():
+    scope = Microscope(energy_eV=60e3)
+    image = make_probe_image(scope, 64, 0.2)
+    assert image.dims == ("y", "x")
+    assert image.x.attrs["units"] == "angstrom"
+    assert (image.x[0], image.y[33]) == pytest.approx((-6.4, 0.2))
+    assert float(image.sum()) == pytest.approx(1)
+    assert float(image.sel(y=0, x=0)) == image.max()

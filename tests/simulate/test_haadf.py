@@ -14,6 +14,7 @@ from adatom.simulate.multislice import (
     simulate_haadf,
 )
 from adatom.simulate.planes import find_planes
+from adatom.simulate.recipe import Recipe
 from adatom.simulate.waves import SliceConfig, resize_spectrum
 
 CONFIG = SliceConfig(pixel_size=0.12, slice_thickness=2)
@@ -124,3 +125,12 @@ def test_angles_beyond_the_grid_are_refused(sheet):
     far = SCOPE.model_copy(update={"outer_angle": 200.0})
     with pytest.raises(ConfigError, match=r"outer_angle must be at most 117 mrad.*take pixels"):
         simulate_haadf(sheet, far, config=CONFIG)
+
+
+def test_a_focal_spread_is_refused_where_it_would_be_left_out(sheet):
+    spread = SCOPE.model_copy(update={"focal_spread": 40.0})
+    with pytest.raises(ConfigError, match=r"focal_spread must be 0 for multislice \(got 40 Å"):
+        simulate_haadf(sheet, spread, config=CONFIG)
+    recipe = {"specimen": {"multislice": 1}, "microscope": {"focal_spread": 40}}
+    with pytest.raises(ConfigError, match=r"focal_spread must be 0 where specimen\.multislice"):
+        Recipe.from_mapping(recipe, source="recipe")

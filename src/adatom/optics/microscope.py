@@ -58,6 +58,9 @@ class Microscope(Lens):
     source_size: NotNegative = Field(0.8, description="Source size, full width at half maximum, Å.")
     inner_angle: Positive = Field(80.0, description="Inner angle of the HAADF detector, mrad.")
     outer_angle: Positive = Field(200.0, description="Outer angle of the HAADF detector, mrad.")
+    focal_spread: NotNegative = Field(
+        0.0, description="Focal spread, 1/e half-width (√2 standard deviations), Å."
+    )
 
     @model_validator(mode="after")
     def _sees_a_ring(self) -> "Microscope":

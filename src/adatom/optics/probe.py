@@ -1,11 +1,33 @@
 """The probe of a scanning microscope."""
 
 import numpy as np
+import xarray as xr
 
 from adatom.optics.aberrations import aberration_phase
 from adatom.optics.microscope import Microscope, electron_wavelength
 
 _FWHM = 2 * np.sqrt(2 * np.log(2))
+_N_FOCI = 15  # of the sum over the focal spread: exact for polynomials of degree 29
+
+
+def make_probe_image(microscope: Microscope, n_pixels: int, pixel_size: float) -> xr.DataArray:
+    """The probe as an image, to draw or to store.
+
+    Parameters
+    ----------
+    microscope, n_pixels, pixel_size
+        As of `make_probe`.
+
+    Returns
+    -------
+    DataArray
+        Dims (y, x) in Å from the optical axis; the share of the beam in each pixel.
+    """
+    places = (np.arange(n_pixels) - n_pixels // 2) * pixel_size
+    coords = {name: (name, places, {"units": "angstrom"}) for name in ("y", "x")}
+    attrs = {"energy_eV": float(microscope.energy_eV), "units": "share"}  # type: ignore[arg-type]
+    values = make_probe(microscope, n_pixels, pixel_size)
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs, name="probe")
 
 
 def make_probe(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.ndarray:
@@ -14,7 +36,7 @@ def make_probe(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.n
     Parameters
     ----------
     microscope : Microscope
-        Its aberrations, aperture and source size, all of them numbers.
+        Its aberrations, aperture, source size and focal spread, all of them numbers.
     n_pixels : int
         Pixels along each axis.
     pixel_size : float
@@ -35,7 +57,7 @@ def transfer_function(microscope: Microscope, n_pixels: int, pixel_size: float) 
     Parameters
     ----------
     microscope : Microscope
-        Its aberrations, aperture and source size, all of them numbers.
+        Its aberrations, aperture, source size and focal spread, all of them numbers.
     n_pixels : int
         Pixels along each axis.
     pixel_size : float
@@ -51,7 +73,22 @@ def transfer_function(microscope: Microscope, n_pixels: int, pixel_size: float) 
     cutoff = float(microscope.semi_angle) * 1e-3 / electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     width = k[1] - k[0]
     aperture = np.clip((cutoff - np.hypot(kx, ky)) / width + 0.5, 0, 1)
-    wave = np.fft.ifft2(aperture * np.exp(-1j * aberration_phase(kx, ky, microscope)))
-    transfer = np.fft.fft2(np.abs(wave) ** 2)
+    wave = aperture * np.exp(-1j * aberration_phase(kx, ky, microscope))
+    transfer = np.fft.fft2(_mean_intensity(wave, kx**2 + ky**2, microscope))
     sigma = float(microscope.source_size) / _FWHM  # type: ignore[arg-type]
     return transfer / transfer[0, 0].real * np.exp(-2 * (np.pi * sigma) ** 2 * (kx**2 + ky**2))
+
+
+def _mean_intensity(wave: np.ndarray, square: np.ndarray, microscope: Microscope) -> np.ndarray:
+    """Intensity of a wave at the specimen, the mean over the focal spread."""
+    spread = float(microscope.focal_spread)  # type: ignore[arg-type]
+    if spread == 0:
+        return np.abs(np.fft.ifft2(wave)) ** 2
+    wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
+    # Gauss-Hermite nodes are in units of the 1/e half-width.
+    nodes, weights = np.polynomial.hermite.hermgauss(_N_FOCI)
+    mean = np.zeros(wave.shape)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        phase = np.pi * wavelength * spread * node * square
+        mean += weight * np.abs(np.fft.ifft2(wave * np.exp(-1j * phase))) ** 2
+    return mean

@@ -233,8 +233,8 @@ def simulate_haadf(
     Raises
     ------
     ConfigError
-        If the cell is no box, or the detector reaches beyond the angles that the grid holds (which
-        abTEM would cut in silence).
+        If the cell is no box, the probe has a focal spread, or the detector reaches beyond the
+        angles that the grid holds (which abTEM would cut in silence).
 
     Notes
     -----
@@ -242,7 +242,7 @@ def simulate_haadf(
     these and resampled exactly; the source's size is applied there.
     """
     grid = make_grid(structure, config.pixel_size)
-    _check_angles(microscope, grid, config.pixel_size)
+    _check_microscope(microscope, grid, config.pixel_size)
     _check(structure, float(microscope.energy_eV), displacements)  # type: ignore[arg-type]
     rng = make_rng(rng)
     planes = find_planes(structure.positions)
@@ -267,8 +267,11 @@ def simulate_haadf(
     return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs=attrs)
 
 
-def _check_angles(microscope: Microscope, grid: Grid, pixel_size: float) -> None:
-    """Refuse a detector that reaches beyond what the grid holds."""
+def _check_microscope(microscope: Microscope, grid: Grid, pixel_size: float) -> None:
+    """Refuse a detector that reaches beyond what the grid holds, and a focal spread."""
+    spread = float(microscope.focal_spread)  # type: ignore[arg-type]
+    if spread:
+        raise ConfigError(f"microscope: focal_spread must be 0 for multislice (got {spread:g} Å)")
     wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
     widest = 1e3 * wavelength * grid.k_max
     outer = float(microscope.outer_angle)  # type: ignore[arg-type]

@@ -184,6 +184,9 @@ class Recipe(Config):
         if limits_of(self.specimen.multislice)[1] > 0 and not has_depth:
             known = ", ".join(name for name, seen in PROJECTIONS.items() if seen.atoms)
             raise ValueError(f"specimen.multislice must be 0 but for sheets, {known}")
+        spread = limits_of(self.microscope.focal_spread)[1]
+        if limits_of(self.specimen.multislice)[1] > 0 and spread > 0:
+            raise ValueError("microscope.focal_spread must be 0 where specimen.multislice is not")
         self._check_slicing()
         return self
 
