@@ -42,7 +42,8 @@ def test_wrong_commands_exit_with_2(capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "command", ["analyze", "simulate", "train", "evaluate", "info", "dose", "demo", "vibrations"]
+    "command",
+    ["analyze", "simulate", "train", "evaluate", "info", "dose", "demo", "vibrations", "tableau"],
 )
 def test_every_command_has_help_with_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")

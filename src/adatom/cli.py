@@ -271,6 +271,36 @@ def vibrations(
     print(f"{format_amplitudes(result.table)}\n  {result.folder}")
 
 
+@app.command
+def tableau(
+    recipe: Annotated[Path, Parameter(help="TOML file with the tilts and [film] or [probe].")],
+    paths: Annotated[list[str], Parameter(help="Images in the order of the tilts, or a movie.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the run folder.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Find the aberrations of a microscope from the images of a Zemlin tableau.
+
+    Diffractograms of a film, or over-, in- and underfocused images of a probe (docs/tableau.md).
+
+    Example: adatom tableau tableau.toml images/ --out results
+    """
+    from adatom.optics.tableau import format_tableau
+    from adatom.workflows.tableau import run_tableau, summarize_tableau
+
+    files = find_inputs(paths, as_movies=True)
+    with show_progress(quiet=as_json) as report:
+        result = run_tableau(recipe, files, out, report=report)
+    if as_json:
+        found = {"folder": result.folder, "warnings": result.fit.warnings}
+        _print_json(found | summarize_tableau(result.fit))
+        return
+    for warning in result.fit.warnings:
+        print(f"adatom: warning: {recipe}: {warning}", file=sys.stderr)
+    print(f"{format_tableau(result.fit)}\n  {result.folder}")
+
+
 @models.command(name="list")
 @models.default
 def list_all(*, as_json: Json = False) -> None:
