@@ -22,7 +22,8 @@ from adatom.optics.ceos import (
 )
 
 _ALIASES = {"D5": "R5"}
-_UNITS = {1: ("nm", 10.0), 2: ("nm", 10.0), 3: ("µm", 1e4), 4: ("µm", 1e4), 5: ("mm", 1e7)}
+# What tables are written in, by order: name and Å.
+UNITS = {1: ("nm", 10.0), 2: ("nm", 10.0), 3: ("µm", 1e4), 4: ("µm", 1e4), 5: ("mm", 1e7)}
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _LINE = re.compile(
     rf"(?P<name>[A-Za-z]\d)\s*[:=]?\s*(?P<size>{_NUMBER})\s*(?P<unit>[^\W\d_]+)"
@@ -275,7 +276,7 @@ def write_aberrations(
 def _to_csv(table: AberrationTable, azimuth: Azimuth, form: Form) -> str:
     lines = [",".join(_COLUMNS)]
     for name, value in table.values.items():
-        unit, factor = _UNITS[find_order(name)]
+        unit, factor = UNITS[find_order(name)]
         size, angle = write_polar(name, value, azimuth=azimuth, form=form)
         turn = repr(angle) if find_symmetry(name) else ""
         error = repr(float(table.errors[name] / factor)) if name in table.errors else ""
@@ -286,7 +287,7 @@ def _to_csv(table: AberrationTable, azimuth: Azimuth, form: Form) -> str:
 def _to_text(table: AberrationTable, azimuth: Azimuth, form: Form) -> str:
     lines = []
     for name, value in table.values.items():
-        unit, factor = _UNITS[find_order(name)]
+        unit, factor = UNITS[find_order(name)]
         size, angle = write_polar(name, value, azimuth=azimuth, form=form)
         line = f"{name}: {float(size / factor)!r} {unit}"
         line += f" / {angle!r}°" if find_symmetry(name) else ""

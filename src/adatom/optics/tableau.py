@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError
-from adatom.optics.aberration_table import AberrationTable, name_parts
+from adatom.optics.aberration_table import UNITS, AberrationTable, name_parts
 from adatom.optics.ceos import TERMS, find_order, find_symmetry, write_polar
 from adatom.optics.microscope import electron_wavelength
 from adatom.optics.tilt import (
@@ -41,7 +41,6 @@ TYPICAL = {
 FREE = 1e5  # times these sizes: no rule at all
 _UNLIKELY = 1e-3  # a larger χ² by chance
 _DRIFT = 100.0  # Å an image: a drift of the focus that is far beyond any
-_UNITS = {1: ("nm", 10.0), 2: ("nm", 10.0), 3: ("µm", 1e4), 4: ("µm", 1e4), 5: ("mm", 1e7)}
 
 
 class TableauConfig(Config):
@@ -319,7 +318,7 @@ def _find_doubts(
     largest = 1e3 * max(abs(seen.tilt) for seen in measurements)
     for name, error in table.errors.items():
         if error > _expect_size(name):
-            unit, factor = _UNITS[find_order(name)]
+            unit, factor = UNITS[find_order(name)]
             notes.append(
                 f"tilts up to {largest:.3g} mrad do not see {name}: its error of "
                 f"{error / factor:.2g} {unit} is above its size in a tuned microscope, "
@@ -348,7 +347,7 @@ def format_tableau(fit: TableauFit) -> str:
     """
     lines = ["       size          1σ           azimuth     conditioning"]
     for name, value in fit.table.values.items():
-        unit, factor = _UNITS[find_order(name)]
+        unit, factor = UNITS[find_order(name)]
         size, angle = write_polar(name, value)
         turn = f"{angle:9.1f}°" if find_symmetry(name) else " " * 10
         error = fit.table.errors[name] / factor
