@@ -15,6 +15,9 @@ from adatom.optics.tilt import PARTS, TiltMeasurement, phase_basis
 
 _N_NODES = 8  # of the spectrum of object and source
 _N_SHIFTS = 4
+_N_NOISES = 3
+# Standard deviation of the logarithm of a noise: a likelihood may like an image without any.
+_NOISE = 0.5
 _ROUGH = 1.0  # of the logarithm of the likelihood
 _LOW = 0.12  # 1/Å: below, shifts are straight phase ramps even out of focus
 
@@ -129,6 +132,7 @@ def fit_probes(
     """
     tight = np.zeros(len(start))
     tight[3 + _N_SHIFTS :] = 1 / 5
+    tight[-_N_NOISES:] = 1 / _NOISE
 
     def model(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return _expect(grid, parameters, local, 3)
@@ -261,6 +265,7 @@ def follow_probes(
     prior = np.zeros((len(start), len(start)))
     others = np.arange(3 + _N_SHIFTS, len(start) - n_held)
     prior[others, others] = 1 / 5**2
+    prior[others[-_N_NOISES:], others[-_N_NOISES:]] = 1 / _NOISE**2
     scale = np.sqrt(np.diag(covariance))
     inverse = np.linalg.inv(covariance / scale[:, None] / scale) / scale[:, None] / scale
     prior[np.ix_(places, places)] = inverse

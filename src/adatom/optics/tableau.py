@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from scipy.stats import chi2
 
 from adatom.core.config import Config
-from adatom.core.errors import ConfigError
+from adatom.core.errors import ConfigError, ImageError
 from adatom.optics.aberration_table import UNITS, AberrationTable, name_parts
 from adatom.optics.ceos import TERMS, find_order, find_symmetry, write_polar
 from adatom.optics.microscope import electron_wavelength
@@ -183,6 +183,8 @@ def fit_aberrations(
     ------
     ConfigError
         If there are fewer equations than coefficients asked for.
+    ImageError
+        If the error of a tilt could not be found.
 
     Notes
     -----
@@ -261,6 +263,11 @@ def _make_equations(
         values[row] += design[row, :, -2] * point.tilt_scale
     covariance = np.zeros((n, 3, n, 3))
     for row, seen in enumerate(measurements):
+        if not (np.linalg.eigvalsh(seen.covariance) > 0).all():
+            raise ImageError(
+                f"measurements: the covariance of tilt {row + 1} must be positive definite (got "
+                f"variances {np.diag(seen.covariance)})"
+            )
         covariance[row, :, row] = seen.covariance
     order = np.arange(n)
     covariance[:, 0, :, 0] += config.focus_walk**2 * np.minimum(order[:, None], order)
