@@ -87,7 +87,7 @@ def test_one_bad_file_does_not_stop_the_others(capsys, tmp_path, monkeypatch):
             raise ImageError(f"{path}: is\nbad")
         if path.name == "b.tif":
             raise OSError(28, "No space left on device")
-        cli._print_json({"input": path})
+        cli.print_json({"input": path})
 
     monkeypatch.setattr(cli, "_analyze_one", analyze_one)
     code, out, err = run(capsys, "analyze", tmp_path, "--material", "MoS2", "--json")

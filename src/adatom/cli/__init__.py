@@ -1,18 +1,15 @@
 """The command line: every command calls one public function."""
 
-import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
-from pydantic import ValidationError
 
 from adatom import __version__
-from adatom.core.config import describe_problems
+from adatom.cli.messages import describe_error, describe_usage, format_mapping, print_json
 from adatom.core.errors import AdatomError
 from adatom.core.progress import Report, show_progress
 from adatom.core.runs import plain_values
@@ -80,7 +77,7 @@ def analyze(
                     message = f"{path}: {message}"
                 print(f"adatom: error: {message}", file=sys.stderr)
                 if as_json:
-                    _print_json({"input": str(path), "error": message})
+                    print_json({"input": str(path), "error": message})
     return int(failed)
 
 
@@ -97,7 +94,7 @@ def _analyze_one(
     path, page = files[0], result.folder / "report.html"
     if as_json:
         found = {"pixel_size": result.calibration.pixel_size, "warnings": result.warnings}
-        _print_json({"input": str(path), "report": str(page)} | result.summary | found)
+        print_json({"input": str(path), "report": str(page)} | result.summary | found)
         return
     for warning in result.warnings:
         print(f"adatom: warning: {path}: {warning}", file=sys.stderr)
@@ -175,9 +172,9 @@ def evaluate(
     with show_progress(quiet=as_json) as report:
         figures = evaluate_model(load_model(model), load_recipe(recipe), n, report=report)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
-        print(_format_mapping(figures))
+        print(format_mapping(figures))
 
 
 @app.command
@@ -195,9 +192,9 @@ def info(
 
     found = plain_values(describe_file(path))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    print(_format_mapping(found))
+    print(format_mapping(found))
 
 
 @app.command
@@ -225,7 +222,7 @@ def dose(
     if out is not None:
         write_dose_chart(found, out, name="this data set" if path is None else path.name)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
     else:
         print(format_dose(found, config.material))
 
@@ -264,7 +261,7 @@ def vibrations(
         result = find_vibrations(structure, out, config=config, report=report)
     if as_json:
         found = {"folder": result.folder, "warnings": result.warnings}
-        _print_json(found | {"amplitudes": result.table.to_dict("records")})
+        print_json(found | {"amplitudes": result.table.to_dict("records")})
         return
     for warning in result.warnings:
         print(f"adatom: warning: {structure}: {warning}", file=sys.stderr)
@@ -294,7 +291,7 @@ def tableau(
         result = run_tableau(recipe, files, out, report=report)
     if as_json:
         found = {"folder": result.folder, "warnings": result.fit.warnings}
-        _print_json(found | summarize_tableau(result.fit))
+        print_json(found | summarize_tableau(result.fit))
         return
     for warning in result.fit.warnings:
         print(f"adatom: warning: {recipe}: {warning}", file=sys.stderr)
@@ -312,7 +309,7 @@ def list_all(*, as_json: Json = False) -> None:
 
     for card in list_models():
         if as_json:
-            _print_json(card.model_dump(mode="json", exclude={"recipe"}))
+            print_json(card.model_dump(mode="json", exclude={"recipe"}))
         else:
             print(f"{card.name}: {card.title} Labels {', '.join(card.labels)}.")
 
@@ -332,72 +329,9 @@ def card(
 
     values = load_model(name).card.model_dump(mode="json")
     if as_json:
-        _print_json(values)
+        print_json(values)
     else:
-        print(_format_mapping({key: value for key, value in values.items() if key != "recipe"}))
-
-
-def describe_error(error: BaseException) -> str:
-    """Say an error in one line.
-
-    Parameters
-    ----------
-    error : exception
-        An error of adatom, of the operating system or of memory.
-
-    Returns
-    -------
-    str
-        One line without a traceback.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif isinstance(error, MemoryError):
-        text = "not enough memory"
-    else:
-        text = str(error)
-    return " ".join(text.split())
-
-
-def _print_json(values: Any) -> None:
-    print(json.dumps(plain_values(values), ensure_ascii=False, allow_nan=False), flush=True)
-
-
-def _format_mapping(values: Mapping[str, Any], indent: str = "") -> str:
-    """Nested values as indented lines."""
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            lines += [f"{indent}{key}:", _format_mapping(value, indent + "  ")]
-        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            lines += [f"{indent}{key}:"]
-            lines += ["\n" + _format_mapping(item, indent + "  ") for item in value]
-        elif isinstance(value, list) and any(len(str(item)) > 40 for item in value):
-            lines += [f"{indent}{key}:", *(f"{indent}  {item}" for item in value)]
-        else:
-            items = value if isinstance(value, list) else [value]
-            shown = [f"{item:.6g}" if isinstance(item, float) else str(item) for item in items]
-            text = "–" if value in (None, "", [], {}) else ", ".join(shown)
-            lines.append(f"{indent}{key}: {text}")
-    return "\n".join(lines)
-
-
-def describe_usage(error: CycloptsError) -> str:
-    """Say in one line what is wrong with a command.
-
-    Parameters
-    ----------
-    error : CycloptsError
-        What the parser raised.
-
-    Returns
-    -------
-    str
-        The option, its rule and the value where a value breaks a rule.
-    """
-    cause = error.__cause__ or error.__context__
-    text = describe_problems(cause) if isinstance(cause, ValidationError) else str(error)
-    return " ".join(text.split())
+        print(format_mapping({key: value for key, value in values.items() if key != "recipe"}))
 
 
 def main(arguments: list[str] | None = None) -> int:
