@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from adatom.analyze.explain import explain_series
+from adatom.analyze.explain import explain_series, simulate_columns
 from adatom.analyze.microscope import MicroscopeFit
 from adatom.core.materials import get_material
 from adatom.optics.transfer import ImagingMicroscope
@@ -57,6 +58,21 @@ def test_wrong_atoms_and_a_wrong_microscope_explain_less(monolayer, truth):
         explain_series(series, table, MOS2, truth.__class__(**{**vars(truth), "lens": other}))
         < right
     )
+
+
+def test_pixels_need_not_be_square(monolayer, truth):
+    series, table = monolayer
+    y, x = np.arange(221) * 0.12, np.arange(219) * 0.1225
+    empty = xr.DataArray(
+        np.ones((3, len(y), len(x))), dims=("focus", "y", "x"), coords={"y": y, "x": x}
+    )
+    images = simulate_columns(empty, table, MOS2, truth)
+    assert images.shape == empty.shape
+    sampled = series.interp(y=y, x=x)
+    inner = np.s_[:, 60:-60, 60:-60]
+    alike = np.corrcoef(images[inner].ravel(), sampled.values[inner].ravel())[0, 1]
+    assert alike > 0.9
+    assert explain_series(empty.copy(data=images), table, MOS2, truth) > 0.9999
 
 
 def test_nothing_explains_nothing(monolayer, truth):

@@ -93,6 +93,8 @@ def test_a_model_of_one_image_sees_its_own(monkeypatch):
     score_series(Model(build_network(CARD).eval(), card), recipe, 1, split=VALIDATION)
     whole, _ = focal.draw_held_out(recipe, VALIDATION, 0)
     np.testing.assert_array_equal(seen[0].values, whole.values[1:2])
+    assert seen[0].attrs["defoci"].tolist() == [whole.attrs["defoci"][1]]
+    assert np.shape(seen[0].attrs["shifts"]) == (1, 2)
 
 
 def test_errors_of_positions_are_recovered():

@@ -45,6 +45,10 @@ def test_aberrations_and_shifts_are_taken_out(wave):
     assert corrected.mean() == pytest.approx(float(taken.mean()), rel=0.01)
     assert (corrected.x == taken.x).all()
     assert corrected["focus"].values.tolist() == list(FOCI)
+    assert corrected["focus"].attrs["units"] == "angstrom"
+    assert "defoci" not in corrected.attrs
+    numbered = correct_series(taken.assign_coords(frame=7), BAD, GOOD, shifts=shifts)
+    assert int(numbered["frame"]) == 7
 
 
 def test_the_same_microscope_changes_nothing(wave):
@@ -59,6 +63,7 @@ def test_noise_holds_it_back(wave):
     flat = flat.copy(data=np.random.default_rng(0).poisson(20, flat.shape))
     corrected = correct_series(flat, BAD, GOOD, shifts=np.zeros((3, 2)))
     assert corrected.std() < flat.std()
+    assert np.isfinite(correct_series(0 * flat + 3, BAD, GOOD, shifts=np.zeros((3, 2)))).all()
 
 
 def test_as_many_images_and_shifts_as_foci(wave):

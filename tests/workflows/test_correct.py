@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from ase.build import make_supercell, mx2
 
 from adatom.core.errors import ConfigError
@@ -15,7 +16,7 @@ from adatom.networks.model import load_model
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera, simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
-from adatom.workflows.correct import correct_atoms, correct_table
+from adatom.workflows.correct import _take_part, correct_atoms, correct_table
 from adatom.workflows.record import describe_microscope
 
 FOCI = (-30.0, 20.0, 70.0)
@@ -120,6 +121,26 @@ def test_right_columns_of_the_series_as_it_was_are_kept(astigmatic, model):
     assert halves.mean() == pytest.approx(0.5, abs=0.1)
 
 
+def test_the_part_that_is_looked_at_holds_most_cells():
+    side = np.arange(0, 160, 0.5)
+    series = xr.DataArray(
+        np.zeros((1, 320, 320)),
+        dims=("focus", "y", "x"),
+        coords={"y": side - 20, "x": side},
+    )
+    rng = np.random.default_rng(0)
+    angle, radius = rng.uniform(0, 2 * np.pi, 300), rng.uniform(45, 75, 300)
+    origins = np.column_stack([60 + radius * np.sin(angle), 80 + radius * np.cos(angle)])
+    corner = np.array([-15, 5]) + rng.uniform(0, 50, (400, 2))
+    part = _take_part(series, np.vstack([origins, corner]))
+    ends = [(float(part[axis][0]), float(part[axis][-1])) for axis in ("y", "x")]
+    for (low, high), first in zip(ends, (-15, 5), strict=True):
+        assert low <= first
+        assert first + 50 <= high
+    small = _take_part(series[:, :60, :70], corner)
+    assert small.shape == (1, 60, 70)
+
+
 def test_what_is_not_known_is_asked_for(astigmatic, model):
     series, _ = astigmatic
     atoms = find_atoms(series, model)
@@ -128,6 +149,8 @@ def test_what_is_not_known_is_asked_for(astigmatic, model):
     with pytest.raises(ConfigError, match="energy_eV: must be given"):
         correct_atoms(unknown, atoms, model)
     assert "--energy" in correct_table(unknown, atoms, model, FindConfig())[1][0]
+    with pytest.raises(ConfigError, match=r"energy_eV: must be 10000 eV at least \(got 60\)"):
+        correct_atoms(series, atoms, model, energy_eV=60)
     other = type(model)(model.network, model.card.model_copy(update={"materials": ("graphene",)}))
     with pytest.raises(ConfigError, match="focal series of an MX2 monolayer"):
         correct_atoms(series, atoms, other)

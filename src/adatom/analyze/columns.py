@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from scipy import fft, ndimage
 
 from adatom.analyze.explain import simulate_columns
-from adatom.analyze.microscope import MicroscopeFit
+from adatom.analyze.microscope import TEMPERATURE, MicroscopeFit
 from adatom.core.materials import Material, find_role
 from adatom.images import pixel_size
 from adatom.optics.microscope import electron_wavelength
@@ -100,37 +100,60 @@ def fit_columns(
     factors = [1.0, -2j * np.pi * ky, -2j * np.pi * kx] if with_places else [1.0]
     answers = [[factor * part for part in whole] for factor in factors]
     corner = np.array([float(series.y[0]), float(series.x[0])])
-    places = (atoms[["y", "x"]].to_numpy() - corner) / size
+    places_px = (atoms[["y", "x"]].to_numpy() - corner) / size
     roles = atoms["label"].map(find_role)
     kind = (roles != "M").to_numpy().astype(int)
     before = roles.map({"M": 1.0, "X2": 1.0, "X1": half}).to_numpy(float)
     strength = [np.ones(len(before)), before, before][: len(factors)]
 
-    def look(spectrum: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def transform(spectrum: np.ndarray) -> np.ndarray:
         full = np.zeros((shape[0], shape[1] // 2 + 1), complex)
         full[rows, columns] = spectrum
-        values = fft.irfft2(full, s=shape)
-        return np.asarray(ndimage.map_coordinates(values, at.T, order=3, mode="grid-wrap"))
+        return np.asarray(ndimage.spline_filter(fft.irfft2(full, s=shape), mode="grid-wrap"))
 
-    right = np.zeros((len(factors), len(places)))
+    right = np.zeros((len(factors), len(places_px)))
     for number, one in itertools.product(range(len(factors)), (0, 1)):
         mine = kind == one
-        right[number, mine] = look((rest * answers[number][one].conj()).sum(axis=0), places[mine])
+        seen = transform((rest * answers[number][one].conj()).sum(axis=0))
+        right[number, mine] = _look(seen, places_px[mine])
     right *= strength
+    reach_px = np.ceil((TILE + 2 * REACH) / size).astype(int)
+    overlaps = {
+        key: _cut(
+            transform((answers[key[0]][key[2]].conj() * answers[key[1]][key[3]]).sum(axis=0)),
+            reach_px,
+        )
+        for key in itertools.product(range(len(factors)), range(len(factors)), (0, 1), (0, 1))
+    }
 
     def overlap(part: np.ndarray, first: int, second: int) -> np.ndarray:
         found = np.empty((len(part), len(part)))
         for one, other in itertools.product((0, 1), repeat=2):
             mine, its = (np.flatnonzero(kind[part] == number) for number in (one, other))
-            away = places[part[mine], None] - places[part[its]]
-            both = (answers[first][one].conj() * answers[second][other]).sum(axis=0)
-            values = look(both, away.reshape(-1, 2)).reshape(len(mine), len(its))
-            found[np.ix_(mine, its)] = values
+            away = places_px[part[mine], None] - places_px[part[its]]
+            values = _look(overlaps[first, second, one, other], away.reshape(-1, 2))
+            found[np.ix_(mine, its)] = values.reshape(len(mine), len(its))
         return found * np.outer(strength[first][part], strength[second][part])
 
-    change, errors = _solve_tiles(places * size, right, overlap)
+    change, errors = _solve_tiles(places_px * size, right, overlap)
     moved, moved_err = (change[1:].T, errors[1:].T) if with_places else (None, None)
     return ColumnFit(before + change[0], errors[0], (half, 1 - half), moved, moved_err)
+
+
+def _look(spline: np.ndarray, at_px: np.ndarray) -> np.ndarray:
+    """Values of a periodic map of spline coefficients."""
+    return np.asarray(
+        ndimage.map_coordinates(spline, at_px.T, order=3, mode="grid-wrap", prefilter=False)
+    )
+
+
+def _cut(spline: np.ndarray, reach_px: np.ndarray) -> np.ndarray:
+    """The part of a periodic map around its origin, periodic again; all of a small one."""
+    for axis, reach in enumerate(reach_px):
+        if 2 * reach + 1 < spline.shape[axis]:
+            kept = np.append(np.arange(reach + 1), np.arange(-reach, 0))
+            spline = np.take(spline, kept, axis=axis)
+    return spline
 
 
 def _compare(
@@ -211,7 +234,7 @@ def _answer(
     """
     k = np.hypot(ky, kx)
     energy = float(fit.lens.energy_eV)  # type: ignore[arg-type]
-    vibrations, height = load_amplitudes(material.name, 300.0), material.thickness / 2
+    vibrations, height = load_amplitudes(material.name, TEMPERATURE), material.thickness / 2
     blur = float(fit.camera.blur)  # type: ignore[arg-type]
     passed = np.exp(-2 * (np.pi * blur * k) ** 2) * fit.camera.transfer(k)
     found = []

@@ -9,7 +9,7 @@ from ase import Atoms
 from scipy import fft
 from scipy.spatial import cKDTree
 
-from adatom.analyze.microscope import MicroscopeFit
+from adatom.analyze.microscope import TEMPERATURE, MicroscopeFit
 from adatom.core.materials import Material, find_role
 from adatom.images import pixel_size
 from adatom.simulate.hrtem import expect_electrons, form_images
@@ -98,9 +98,10 @@ def simulate_columns(
     images = form_images(wave, fit.lens, np.array(fit.lens.focal_series), fit.shifts)
     camera = fit.camera.model_copy(
         # What the camera blurs, it blurs, though it is not known to count electrons.
-        update={"pixel_size": float(size.mean()), "dose": 1 / size.prod(), "is_counting": True}
+        update={"dose": 1 / size.prod(), "is_counting": True}
     )
-    expected = expect_electrons(images, wave.grid.length, camera)[0]
+    padded = (int(shape[0] + 2 * border[0]), int(shape[1] + 2 * border[1]))
+    expected = expect_electrons(images, wave.grid.length, camera, shape=padded)[0]
     return expected[:, border[0] : border[0] + shape[0], border[1] : border[1] + shape[1]]
 
 
@@ -129,7 +130,7 @@ def _build(
 ) -> tuple[Atoms, np.ndarray]:
     """Monolayer with these columns in a box [y, x], and how its atoms vibrate."""
     elements, height = dict(material.elements), material.thickness / 2
-    vibrations = load_amplitudes(material.name, 300.0)
+    vibrations = load_amplitudes(material.name, TEMPERATURE)
     heights = {"M": (height,), "X2": (0.0, 2 * height), "X1": (2 * height,)}
     neighbors = {"M": 6, "X2": 3, "X1": 3}
     positions, symbols, u2 = [], [], []

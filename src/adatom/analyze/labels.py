@@ -11,6 +11,7 @@ from adatom.core.materials import find_role
 from adatom.core.tables import make_atoms, score_columns
 
 LEAST_SCATTER = 0.03  # of occupancies: what the model is off
+LEAST_USUAL = 0.3  # occupancy of whole columns
 RAREST = 0.01  # share of a label, of columns that are none
 
 
@@ -56,7 +57,8 @@ def weigh_labels(
     for rows in mine:
         whole = rows & ~table["label"].map(find_role).eq("X1").to_numpy()
         if whole.any():
-            usual = float(np.median(occupancy[whole]))
+            # Where most columns have next to nothing, the microscope is wrong: so are they.
+            usual = max(float(np.median(occupancy[whole])), LEAST_USUAL)
             occupancy[rows], error[rows] = occupancy[rows] / usual, error[rows] / usual
     metal = mine[0] if mine[0].any() else np.ones(len(table), bool)
     off = occupancy[metal] - 1

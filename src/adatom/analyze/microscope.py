@@ -13,7 +13,9 @@ from ase.data import atomic_numbers
 from scipy.optimize import OptimizeResult, least_squares
 
 from adatom.analyze.unit_cell import N_SAMPLES, UnitCell
+from adatom.core.errors import ConfigError
 from adatom.core.materials import Material
+from adatom.core.random import make_rng
 from adatom.optics.microscope import electron_wavelength
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera
@@ -28,6 +30,8 @@ K_COARSE, COARSE_ERROR = 1.1, 1e-2  # while starts are chosen
 N_DRAWN, N_TRIED, N_STARTS = 20000, 200, 16  # of microscopes for either side
 N_FITS = 6
 N_FIRST_LOOKS, N_LOOKS = 5, 40  # of a fit
+TEMPERATURE = 300.0  # K, that vibrations are taken at
+LEAST_ENERGY = 1e4  # eV
 STEP = 1e-4  # of the derivatives, in standard deviations
 
 
@@ -109,7 +113,7 @@ def fit_microscopes(
     energy_eV: float,
     focal_series: tuple[float, ...],
     *,
-    temperature: float = 300.0,
+    rng: np.random.Generator | int = 0,
 ) -> list[MicroscopeFit]:
     """Fit microscopes to the mean cell of an MX2 monolayer.
 
@@ -123,14 +127,19 @@ def fit_microscopes(
         Energy of the electrons, eV.
     focal_series : tuple of float
         Defocus of each image as it was meant, Å.
-    temperature : float
-        Of the specimen, K.
+    rng : Generator or int
+        Draws the microscopes to start from.
 
     Returns
     -------
     list of MicroscopeFit
-        What was found from several starts, the likeliest first; different places of the columns in
-        the cell or different aberrations.
+        What was found from several starts, the likeliest first. They started half an Å apart in
+        the place of the columns in the cell, or 10 Å in the defocus.
+
+    Raises
+    ------
+    ConfigError
+        If there are not as many images as defoci, or the energy is below 10 keV.
 
     Notes
     -----
@@ -138,15 +147,22 @@ def fit_microscopes(
     to third order, focal spread, tilt of the specimen, shifts of the images, blur and MTF are
     found by least squares with normal priors (the ranges of `hrtem_mos2`); contrast is free within
     a fifth, since that of real images is often lower than simulated. Where the metal is in the cell
-    and to which side its neighbors are is not known: of 400 microscopes drawn for either side, each
-    with the origin of the highest correlation, the 24 nearest to the images are followed for a few
-    steps, the best four to the end. The misfits of two microscopes differ by twice the logarithm of
-    their odds, as far as errors are normal and the model is off by a thousandth or two,
-    independently in each coefficient.
+    and to which side its neighbors are is not known: of 20,000 microscopes drawn for either side,
+    looked at to first order, each with the origin of the highest correlation, the 200 nearest are
+    simulated, the 16 nearest of these followed for some steps, and the six best of both sides to
+    the end. A coefficient is taken to be off by 7e-4 at least, which the model may be: at high dose
+    chi-square is then far below the number of data.
     """
-    rng, tried = np.random.default_rng(0), []
+    if len(cell.values) != len(focal_series):
+        raise ConfigError(
+            f"focal_series: must hold {len(cell.values)} defoci, one of each image "
+            f"(got {len(focal_series)})"
+        )
+    if energy_eV < LEAST_ENERGY:
+        raise ConfigError(f"energy_eV: must be {LEAST_ENERGY:g} eV at least (got {energy_eV:g})")
+    rng, tried = make_rng(rng), []
     for side in (1, -1):
-        model = _Model(cell, material, energy_eV, focal_series, side, temperature)
+        model = _Model(cell, material, energy_eV, focal_series, side)
         fits = (model.fit(start, N_FIRST_LOOKS) for start in model.draw_starts(rng))
         tried += [(fit.cost, fit.x, model) for fit in fits]
     best: list[tuple[float, np.ndarray, _Model]] = []
@@ -163,14 +179,13 @@ def fit_microscopes(
 class _Model:
     """The mean cell as a function of the microscope, in standard deviations of its prior."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         cell: UnitCell,
         material: Material,
         energy_eV: float,
         focal_series: tuple[float, ...],
         side: int,
-        temperature: float,
     ):
         order = np.fft.fftfreq(N_SAMPLES, 1 / N_SAMPLES)
         ky, kx = (order[:, None] * row[0] + order * row[1] for row in np.linalg.inv(cell.vectors))
@@ -182,7 +197,7 @@ class _Model:
         self.drift = in_band * np.exp(-1j * np.pi * self.wavelength * self.height * self.k**2)
         self.apart = side * cell.vectors.sum(axis=0) / 3  # from the metal to the others
         self.planes = {}
-        vibrations = load_amplitudes(material.name, temperature)
+        vibrations = load_amplitudes(material.name, TEMPERATURE)
         for role, n_neighbors in (("M", 6), ("X2", 3)):
             element = dict(material.elements)[role]
             factor = transform_atom(project_potential, atomic_numbers[element], energy_eV, K_BEAMS)(

@@ -11,6 +11,8 @@ from adatom.images import pixel_size
 
 N_SAMPLES = 16  # along each vector of a cell
 FEWEST_CELLS = 12
+K_MAX = 1.2  # 1/Å: spots beyond are not looked at
+LARGE_PX = 1024  # larger images need no finer spectrum
 MOST_CELLS = 3000
 ORDERS = np.array([(1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2)])  # first and second spots
 FARTHER = np.array([(2, 0), (0, 2), (2, 2), (3, 1), (3, 2), (2, 3), (1, 3), (2, -1), (1, -2)])
@@ -18,7 +20,6 @@ LARGEST_MISFIT = 0.1  # of the lattice constant that is found
 SCALES = np.linspace(0.93, 1.07, 29)
 ANGLES = np.deg2rad(np.arange(0, 60, 0.5))
 LEAST_SIGNAL, CLIP = 4.0, 30.0  # mean and highest amplitude of the spots, over the background
-QUIETEST = 1e-4  # background over the highest spot: below it are the feet of the spots
 QUIETEST = 1e-4  # background over the highest spot: lower ones are its feet
 LEAST_POWER, LEAST_SHARE = 100.0, 2e-3  # of a spot that is fitted: over the background, the highest
 BLOCK = 4.0  # Å, over which displacements are averaged
@@ -64,7 +65,7 @@ def average_cells(series: xr.DataArray, lattice_constant: float) -> UnitCell | N
     -------
     UnitCell or None
         None where no such lattice is seen, it has fewer than 12 whole cells, or an image has no
-        positive mean to compare with.
+        contrast, or no positive mean to compare with.
 
     Raises
     ------
@@ -81,8 +82,8 @@ def average_cells(series: xr.DataArray, lattice_constant: float) -> UnitCell | N
     """
     if not np.isfinite(series).all():
         raise ImageError("series: must be finite (it holds NaN or infinite values)")
-    means = series.mean(("y", "x")).to_numpy()
-    if not (means > 0).all():
+    means, spreads = series.mean(("y", "x")).to_numpy(), series.std(("y", "x")).to_numpy()
+    if not ((means > 0) & (spreads > 0)).all():
         return None
     images = np.asarray(series.values, float) / means[:, None, None] - 1
     size = np.array(pixel_size(series))
@@ -129,9 +130,15 @@ def find_waves(
         no lattice stands out.
     """
     window = np.sqrt(np.outer(*(np.hanning(n + 2)[1:-1] for n in images.shape[1:])))
-    shape = [fft.next_fast_len(2 * n) for n in images.shape[1:]]
-    power = sum(np.abs(fft.fft2(image * window, shape)) ** 2 / image.var() for image in images)
-    spacing = 1 / (np.array(shape) * pixel_size)
+    finer = 2 if max(images.shape) < LARGE_PX else 1
+    whole = [fft.next_fast_len(finer * n) for n in images.shape[1:]]
+    spacing = 1 / (np.array(whole) * pixel_size)
+    seen = np.ix_(
+        *(np.abs(fft.fftfreq(n, step)) < K_MAX for n, step in zip(whole, pixel_size, strict=True))
+    )
+    spectra = (fft.fft2(image * window, whole)[seen] / image.std() for image in images)
+    power = np.sum([np.abs(spectrum) ** 2 for spectrum in spectra], axis=0)
+    shape = power.shape
     amplitude = np.sqrt(power / _find_background(power, spacing))
 
     def look(waves: np.ndarray, values: np.ndarray) -> np.ndarray:

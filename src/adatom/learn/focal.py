@@ -189,7 +189,9 @@ def _score_one(
     series, truth = draw_held_out(recipe, split, index)
     foci = recipe.microscope.focal_series
     if set(card.focal_series) < set(foci):
-        series = series.isel(focus=[foci.index(focus) for focus in card.focal_series])
+        chosen = [foci.index(focus) for focus in card.focal_series]
+        told = {name: np.array(series.attrs[name])[chosen] for name in ("defoci", "shifts")}
+        series = series.isel(focus=chosen).assign_attrs(told)
     maps = draw_maps(series, model)
     pixel_size = float(series.y[1] - series.y[0])
     corner = np.array([float(series.y[0]), float(series.x[0])])

@@ -9,9 +9,11 @@ from adatom.images import pixel_size
 from adatom.optics.transfer import ImagingMicroscope, image_transfer
 
 BORDER = 8.0  # Å that the images are mirrored at their edges
+LEAST_RIDGE = 1e-6
 SIGNAL = 0.5  # power of the scattered wave, over the square of the mean and per pixel
-NOISE_BAND = (1.0, 1.5)  # 1/Å: frequencies without signal
+NOISE_BAND = (1.0, 1.5)  # 1/Å: frequencies that lenses of usual focal spread hardly transfer
 K_MAX = 1.5  # 1/Å, of what is kept
+OF_THE_LENS = ("microscope", "camera", "defoci", "shifts")  # not true of a corrected series
 
 
 def correct_series(
@@ -48,7 +50,7 @@ def correct_series(
     -----
     To first order in the scattered wave, each image is I/<I> - 1 = ψ(k) t(k) + ψ*(-k) t*(-k), t the
     transfer of the lens (`image_transfer`). ψ(k) and ψ*(-k) are found by least squares from all
-    images, held back by the noise, which is that of frequencies that no lens transfers (Schiske,
+    images, held back by the noise, which is that of 1 to 1.5 1/Å (Schiske,
     Proc. 4th European Congress on Electron Microscopy, Rome 1968, p. 145; Saxton, Ultramicroscopy
     55 (1994) 171); the same sum with the other lens is the new image. The camera blurs both alike.
     """
@@ -69,7 +71,7 @@ def correct_series(
     rows, columns = np.nonzero(np.hypot(ky, kx) < K_MAX)
     ky, kx = ky[rows, 0], kx[columns]
     spectra = fft.rfft2(contrast)
-    ridge = _measure_noise(spectra, size, shape) / SIGNAL
+    ridge = max(_measure_noise(spectra, size, shape) / SIGNAL, LEAST_RIDGE)
     a = b = ridge * np.ones(len(ky))
     c = wave = twin = np.zeros(len(ky), complex)
     for spectrum, defocus, (y, x) in zip(spectra, taken.focal_series, shifts, strict=True):
@@ -87,8 +89,10 @@ def correct_series(
         corrected.append(fft.irfft2(spectrum, s=shape))
     inner = np.s_[:, border[0][0] : shape[0] - border[0][1], border[1][0] : shape[1] - border[1][1]]
     values = (1 + np.array(corrected)[inner]) * means.mean()
-    coords = {"focus": list(wanted.focal_series), "y": series["y"], "x": series["x"]}
-    return xr.DataArray(values, dims=("focus", "y", "x"), coords=coords, attrs=series.attrs)
+    kept = {name: series[name] for name in series.coords if "focus" not in series[name].dims}
+    coords = kept | {"focus": ("focus", list(wanted.focal_series), {"units": "angstrom"})}
+    attrs = {name: value for name, value in series.attrs.items() if name not in OF_THE_LENS}
+    return xr.DataArray(values, dims=("focus", "y", "x"), coords=coords, attrs=attrs)
 
 
 def _measure_noise(spectra: np.ndarray, size: tuple[float, float], shape: tuple[int, int]) -> float:

@@ -201,7 +201,11 @@ def record_images(
 
 
 def expect_electrons(
-    intensities: np.ndarray, length: tuple[float, float], camera: Camera
+    intensities: np.ndarray,
+    length: tuple[float, float],
+    camera: Camera,
+    *,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Electrons that are counted on average: Poisson's noise is that of these numbers.
 
@@ -209,6 +213,8 @@ def expect_electrons(
     ----------
     intensities, length, camera
         As of `record_images`.
+    shape : (int, int), optional
+        Height and width in pixels; as the camera's pixel size has it if left out.
 
     Returns
     -------
@@ -216,7 +222,8 @@ def expect_electrons(
         Electrons per pixel, those of a scintillator before it blurs them; and the pixel size.
     """
     wanted = float(camera.pixel_size)  # type: ignore[arg-type]
-    shape = tuple(max(1, round(side / wanted)) for side in length)
+    if shape is None:
+        shape = (max(1, round(length[0] / wanted)), max(1, round(length[1] / wanted)))
     sizes = (length[0] / shape[0], length[1] / shape[1])
     k = _find_frequencies(shape, sizes)
     factor = np.exp(-2 * (np.pi * float(camera.blur) * k) ** 2)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adatom.networks.model import Model
     from adatom.optics.transfer import ImagingMicroscope
 
+PART_STEP = 10.0  # Å
 LARGEST_PART = 60.0  # Å of the images on which microscopes are compared
 MOST_CHI_SQUARE = 100.0  # more than that of the likeliest microscope
 LEAST_CONTRAST = 3.0  # chi-square of images without contrast, over that of the microscope
@@ -37,7 +38,8 @@ class Correction:
     fit : MicroscopeFit
         The microscope that took it.
     explained : float
-        Share of the variance of the images as they were taken that atoms and microscope explain.
+        Share of the variance of the images as they were taken that atoms and microscope explain:
+        of a part of up to 60 Å, without edges and what varies slowly.
     explained_before : float
         The same of the atoms found before.
     is_better : bool
@@ -119,10 +121,11 @@ def correct_atoms(
     if cell is None:
         return None
     fits = fit_microscopes(cell, material, float(energy_eV), foci)
+    unit = max(1.0, fits[0].chi_square / fits[0].n_data)  # where the model is off by more
     fits = [
         fit
         for fit in fits
-        if fit.chi_square < fits[0].chi_square + MOST_CHI_SQUARE
+        if fit.chi_square < fits[0].chi_square + MOST_CHI_SQUARE * unit
         and LEAST_CONTRAST * fit.chi_square < fit.chi_square_flat
     ]
     part = _take_part(series, cell.origins)
@@ -148,7 +151,9 @@ def correct_atoms(
     explained, is_better, fit = best
     before = explain_series(part, inside, material, fit)
     corrected = _correct(series, fit, model)
-    table = find_atoms(corrected, model, config=config) if is_better else atoms
+    table = _crop_atoms(atoms, series)
+    if is_better:
+        table = find_atoms(corrected, model, config=config)
     table = weigh(series, table, fit, with_places=True)
     return Correction(corrected, table, fit, explained, before, is_better)
 
@@ -242,11 +247,14 @@ def _crop_atoms(atoms: "pd.DataFrame", part: "xr.DataArray") -> "pd.DataFrame":
 
 
 def _take_part(series: "xr.DataArray", origins: np.ndarray) -> "xr.DataArray":
-    """The part of a large series in which most of the lattice lies."""
-    sides = {}
-    for axis, center in zip(("y", "x"), np.median(origins, axis=0), strict=True):
-        places = series[axis].to_numpy()
-        low, high = places[0], max(places[-1] - LARGEST_PART, places[0])
-        first = float(np.clip(center - LARGEST_PART / 2, low, high))
-        sides[axis] = slice(first, first + LARGEST_PART)
-    return series.sel(sides)
+    """The part of a large series that holds most cells."""
+    low = np.array([float(series[axis][0]) for axis in ("y", "x")])
+    sides = np.array([float(series[axis][-1]) for axis in ("y", "x")]) - low
+    shape = np.maximum(np.ceil(sides / PART_STEP).astype(int), 1)
+    ends = [(0.0, float(side)) for side in sides]
+    counts = np.histogramdd(origins - low, bins=shape.tolist(), range=ends)[0]
+    width = np.minimum(round(LARGEST_PART / PART_STEP), shape)
+    windows = np.lib.stride_tricks.sliding_window_view(counts, width).sum(axis=(2, 3))
+    first = low + PART_STEP * np.array(np.unravel_index(windows.argmax(), windows.shape))
+    starts = zip(("y", "x"), first, strict=True)
+    return series.sel({axis: slice(start, start + LARGEST_PART) for axis, start in starts})
