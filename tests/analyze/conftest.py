@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from ase.build import make_supercell, mx2
 
+from adatom.analyze.microscope import MicroscopeFit
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera, simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
@@ -38,3 +39,23 @@ def monolayer():
     for name, is_it in (("Mo", labels == "Mo"), ("S2", labels == "S2"), ("S1", labels == "S1")):
         table[f"score_{name}"] = np.where(is_it, 0.8, 0.08)
     return series, table.assign(score=0.8)
+
+
+@pytest.fixture(scope="session")
+def truth(monolayer):
+    """The microscope that took it, as a fit would give it."""
+    series, _ = monolayer
+    drawn = series.attrs["microscope"] | {"focal_series": tuple(series.attrs["defoci"])}
+    return MicroscopeFit(
+        lens=ImagingMicroscope(**drawn),
+        camera=Camera(**series.attrs["camera"]),
+        shifts=np.array(series.attrs["shifts"]),
+        tilt=0.0,
+        contrast=1.0,
+        vectors=3.16 * np.array([[0.0, 1.0], [0.75**0.5, 0.5]]),
+        metal=np.zeros(2),
+        others=np.zeros(2),
+        chi_square=1.0,
+        n_data=1,
+        chi_square_flat=1.0,
+    )

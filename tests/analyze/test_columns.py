@@ -5,32 +5,9 @@ import pandas as pd
 import pytest
 
 from adatom.analyze.columns import fit_columns
-from adatom.analyze.microscope import MicroscopeFit
 from adatom.core.materials import get_material
-from adatom.optics.transfer import ImagingMicroscope
-from adatom.simulate.hrtem import Camera
 
 MOS2 = get_material("MoS2")
-VECTORS = 3.16 * np.array([[0.0, 1.0], [0.75**0.5, 0.5]])  # [y, x]
-
-
-@pytest.fixture(scope="module")
-def truth(monolayer):
-    series, _ = monolayer
-    drawn = series.attrs["microscope"] | {"focal_series": tuple(series.attrs["defoci"])}
-    return MicroscopeFit(
-        lens=ImagingMicroscope(**drawn),
-        camera=Camera(**series.attrs["camera"]),
-        shifts=np.array(series.attrs["shifts"]),
-        tilt=0.0,
-        contrast=1.0,
-        vectors=VECTORS,
-        metal=np.zeros(2),
-        others=np.zeros(2),
-        chi_square=1.0,
-        n_data=1,
-        chi_square_flat=1.0,
-    )
 
 
 def find_inner(series, table):

@@ -1,37 +1,12 @@
 """What atoms and a microscope explain of a series that was simulated with them."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from adatom.analyze.explain import explain_series, simulate_columns
-from adatom.analyze.microscope import MicroscopeFit
 from adatom.core.materials import get_material
-from adatom.optics.transfer import ImagingMicroscope
-from adatom.simulate.hrtem import Camera
 
 MOS2 = get_material("MoS2")
-VECTORS = 3.16 * np.array([[0.0, 1.0], [0.75**0.5, 0.5]])  # [y, x]
-
-
-@pytest.fixture
-def truth(monolayer):
-    series, _ = monolayer
-    drawn = series.attrs["microscope"] | {"focal_series": tuple(series.attrs["defoci"])}
-    nothing = np.zeros(2)
-    return MicroscopeFit(
-        lens=ImagingMicroscope(**drawn),
-        camera=Camera(**series.attrs["camera"]),
-        shifts=np.array(series.attrs["shifts"]),
-        tilt=0.0,
-        contrast=1.0,
-        vectors=VECTORS,
-        metal=nothing,
-        others=nothing,
-        chi_square=1.0,
-        n_data=1,
-        chi_square_flat=1.0,
-    )
 
 
 def test_what_is_left_is_the_noise(monolayer, truth):
