@@ -144,7 +144,7 @@ def correct_atoms(
         seen = find_atoms(_correct(part, fit, model), model, config=config)
         for is_new, table in ((False, inside), (True, seen)):
             explained = explain_series(part, weigh(part, table, fit), material, fit)
-            if best is None or explained > best[0]:
+            if explained > (best[0] if best else 0.0):  # what explains nothing is no microscope
                 best = explained, is_new, fit
     if best is None:
         return None
