@@ -6,7 +6,7 @@ import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.core.random import make_child_rng
-from adatom.learn import fit
+from adatom.learn import loop
 from adatom.learn.evaluate import (
     Candidates,
     fit_calibration,
@@ -242,12 +242,12 @@ def test_maps_of_rare_labels_weigh_more():
 
 
 def test_a_training_leaves_cores_to_the_simulation_and_takes_no_more_than_it_had(monkeypatch):
-    monkeypatch.setattr(fit, "count_cores", lambda: 8)
+    monkeypatch.setattr(loop, "count_cores", lambda: 8)
     before = torch.get_num_threads()
     try:
         for given, n_workers, inside in ((4, 6, 2), (4, 0, 4), (1, 0, 1), (4, 9, 1)):
             torch.set_num_threads(given)
-            with fit._leave_cores(n_workers):
+            with loop.leave_cores(n_workers):
                 assert torch.get_num_threads() == inside
             assert torch.get_num_threads() == given
     finally:

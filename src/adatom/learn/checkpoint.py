@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from adatom.core.config import Config
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.networks.kinds import Network
-from adatom.simulate.recipe import HrtemRecipe, Recipe
 
 BEST, CHECKPOINT, HISTORY = "best.safetensors", "checkpoint.safetensors", "history.csv"
 
@@ -41,14 +41,14 @@ class TrainingState:
     start: dict[str, Any] = field(default_factory=dict)
 
 
-def check_folder(checkpoint: Path, recipe: Recipe | HrtemRecipe, resume: bool) -> None:
+def check_folder(checkpoint: Path, recipe: Config, resume: bool) -> None:
     """Refuse to write over a training, and to go on with one that is not there or another's.
 
     Parameters
     ----------
     checkpoint : Path
         Where the checkpoint lies, or will.
-    recipe : Recipe or HrtemRecipe
+    recipe : Config
         What is to be trained.
     resume : bool
         Whether a training is to go on.
@@ -112,7 +112,7 @@ def save_whole(
 
 def save_checkpoint(  # noqa: PLR0917
     path: Path,
-    recipe: Recipe | HrtemRecipe,
+    recipe: Config,
     network: Network,
     average: Network,
     optimizer: torch.optim.Optimizer,
@@ -124,7 +124,7 @@ def save_checkpoint(  # noqa: PLR0917
     ----------
     path : Path
         The file.
-    recipe : Recipe or HrtemRecipe
+    recipe : Config
         What is trained; only the same recipe may go on.
     network, average : Module
         Weights that learn, and their moving average.
@@ -145,7 +145,7 @@ def save_checkpoint(  # noqa: PLR0917
     )
 
 
-def _check_recipe(path: Path, recipe: Recipe | HrtemRecipe) -> None:
+def _check_recipe(path: Path, recipe: Config) -> None:
     """Refuse to go on with another recipe: the card would claim what is not true."""
     if _read_header(path).get("recipe") != recipe.model_dump_json():
         raise ConfigError(f"{path}: was trained with another recipe; name a new folder")
