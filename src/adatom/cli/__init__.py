@@ -16,6 +16,8 @@ from adatom.core.runs import plain_values
 from adatom.optics.dose import DoseConfig
 from adatom.workflows.analyze import DEFAULT, AnalyzeConfig
 from adatom.workflows.choose import choose_folders, find_inputs
+from adatom.workflows.restore import DEFAULT as RESTORE
+from adatom.workflows.restore import RunConfig
 from adatom.workflows.vibrations import VibrationsConfig
 
 HELP = """From atomic-resolution microscope images to atoms, defects and their kinetics.
@@ -143,13 +145,10 @@ def train(
 
     Example: adatom train haadf_mx2 --out training
     """
-    from adatom.learn.build import build_model
-    from adatom.networks.model import load_model
-    from adatom.simulate.recipe import load_recipe
+    from adatom.workflows.train import train_recipe
 
-    model = load_model(start) if start else None
     with show_progress() as report:
-        print(build_model(load_recipe(recipe), out, start=model, resume=resume, report=report))
+        print(train_recipe(recipe, out, start=start, resume=resume, report=report))
 
 
 @app.command
@@ -296,6 +295,34 @@ def tableau(
     for warning in result.fit.warnings:
         print(f"adatom: warning: {recipe}: {warning}", file=sys.stderr)
     print(f"{format_tableau(result.fit)}\n  {result.folder}")
+
+
+@app.command
+def restore(
+    path: Annotated[Path, Parameter(help="A HAADF-STEM image or movie.")],
+    /,
+    *,
+    config: Annotated[RunConfig, Parameter(name="*")] = RESTORE,
+    out: Annotated[Path, Parameter(help="Folder for the run folder.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Take the probe out of an image: restore the object function; leave a folder NAME.adatom.
+
+    With --train the network learns on the images themselves before (docs/restoration.md).
+
+    Example: adatom restore image.dm4 --probe tableau.adatom/aberrations.toml --energy 60e3
+    """
+    from adatom.workflows.restore import run_restore
+
+    with show_progress(quiet=as_json) as report:
+        result = run_restore(path, out, config=config, report=report)
+    if as_json:
+        found = {"input": str(path), "folder": result.folder, "warnings": result.warnings}
+        print_json(found | result.summary)
+        return
+    for warning in result.warnings:
+        print(f"adatom: warning: {path}: {warning}", file=sys.stderr)
+    print(f"{format_mapping(result.summary)}\n  {result.folder}")
 
 
 @models.command(name="list")

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError, FileError, ModelError
-from adatom.networks.kinds import Network
 
 BEST, CHECKPOINT, HISTORY = "best.safetensors", "checkpoint.safetensors", "history.csv"
 
@@ -113,8 +112,8 @@ def save_whole(
 def save_checkpoint(  # noqa: PLR0917
     path: Path,
     recipe: Config,
-    network: Network,
-    average: Network,
+    network: torch.nn.Module,
+    average: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: TrainingState,
 ) -> None:
@@ -157,7 +156,7 @@ def _read_header(path: Path) -> dict[str, str]:
 
 
 def load_checkpoint(
-    path: Path, network: Network, average: Network, optimizer: torch.optim.Optimizer
+    path: Path, network: torch.nn.Module, average: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> TrainingState:
     """Load a checkpoint into networks and optimizer.
 

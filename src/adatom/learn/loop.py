@@ -24,7 +24,6 @@ from adatom.learn.checkpoint import (
     save_whole,
     write_history,
 )
-from adatom.networks.kinds import Network
 from adatom.networks.msdnet import MSDNet
 from adatom.networks.precision import has_fast_bf16
 from adatom.simulate.learning import LearningConfig
@@ -59,8 +58,8 @@ class Lesson:
 
 
 def learn(
-    network: Network,
-    average: Network,
+    network: torch.nn.Module,
+    average: torch.nn.Module,
     lesson: Lesson,
     folder: Path,
     *,
@@ -120,7 +119,7 @@ class _Parts:
 
     accelerator: Accelerator
     network: torch.nn.Module
-    average: Network
+    average: torch.nn.Module
     optimizer: torch.optim.Optimizer
 
 
@@ -169,14 +168,16 @@ def _take_step(parts: _Parts, lesson: Lesson, batch: Batch, rate: float) -> floa
     return float(loss.detach())
 
 
-def _evaluate(network: Network, lesson: Lesson) -> float:
+def _evaluate(network: torch.nn.Module, lesson: Lesson) -> float:
     """Mean loss on held-out images."""
     network.eval()
     with torch.inference_mode():
         return float(np.mean([float(lesson.measure(network, batch)) for batch in lesson.held_out]))
 
 
-def _update_average(average: Network, network: Network, step: int, decay: float) -> None:
+def _update_average(
+    average: torch.nn.Module, network: torch.nn.Module, step: int, decay: float
+) -> None:
     """Moving average of the weights; young averages forget faster."""
     keep = min(decay, step / (step + 10))
     with torch.no_grad():
@@ -225,7 +226,7 @@ def leave_cores(n_workers: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def draw_weights(network: Network, rng: np.random.Generator) -> None:
+def draw_weights(network: torch.nn.Module, rng: np.random.Generator) -> None:
     """First weights after He et al., ICCV 2015 (arXiv 1502.01852), or as the network has them.
 
     Parameters

@@ -52,6 +52,20 @@ class MSDNetConfig(Config):
         return 1
 
 
+class DeepSTEMConfig(Config):
+    """Encoder-decoder that restores object functions."""
+
+    kind: Literal["deepstem"] = Field(description="Encoder-decoder for object functions.")
+    widths: tuple[Width, ...] = Field(
+        (24, 48, 96), min_length=2, max_length=6, description="Channels per level."
+    )
+
+    @property
+    def step(self) -> int:
+        """Pixels that the sides of an image are a multiple of."""
+        return 2 ** (len(self.widths) - 1)
+
+
 NetworkConfig = Annotated[
     UNetConfig | ResidualUNetConfig | MSDNetConfig, Field(discriminator="kind")
 ]

@@ -1,23 +1,19 @@
 """Models: a network and the card that says what it is, stored as safetensors and JSON."""
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from adatom.core.config import Config
-from adatom.core.errors import ConfigError, FileError, ModelError
+from adatom.core.errors import ModelError
 from adatom.images.normalize import NormalizeConfig
 from adatom.networks.compiled import Compiled, compile_network
+from adatom.networks.files import find_card, list_cards, load_weights, read_card, save_weights
 from adatom.networks.kinds import Network, NetworkConfig, make_network
+
+SHIPPED = "shipped"
 
 
 class Calibration(Config):
@@ -169,23 +165,7 @@ def save_model(model: Model, folder: str | Path) -> Path:
     Path
         The card's file.
     """
-    path = Path(folder) / f"{model.card.name}.json"
-    state = {
-        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in model.network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    weights = save(state)
-    card = model.card.model_copy(update={"checksum": hashlib.sha256(weights).hexdigest()})
-    text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    try:
-        for target, content in ((path.with_suffix(".safetensors"), weights), (path, text.encode())):
-            beside = target.with_name(target.name + ".part")
-            beside.write_bytes(content)
-            os.replace(beside, target)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be written ({error.strerror})") from error
-    return path
+    return save_weights(model.network, model.card, folder)
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -207,45 +187,16 @@ def load_model(name_or_path: str | Path) -> Model:
     ModelError
         If there is no such model, its card breaks a rule, or its weights are not those of the card.
     """
-    path = Path(name_or_path)
-    if path.suffix == ".safetensors":
-        path = path.with_suffix(".json")
-    if path.suffix != ".json":
-        path = _shipped_folder() / f"{name_or_path}.json"
-        if not path.exists():
-            known = ", ".join(card.name for card in list_models()) or "none"
-            raise ModelError(
-                f"model: must be a .json card or one of {known} (got {str(name_or_path)!r})"
-            )
-    card = _read_card(path)
-    try:
-        weights = path.with_suffix(".safetensors").read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path.with_suffix('.safetensors')}: cannot be read ({error.strerror})"
-        ) from error
-    if hashlib.sha256(weights).hexdigest() != card.checksum:
-        raise ModelError(
-            f"{path.with_suffix('.safetensors')}: its checksum is not that of the card {path.name}"
-        )
+    path = find_card(name_or_path, SHIPPED)
+    card = read_card(path, ModelCard)
     network = build_network(card)
-    try:
-        state = {name: tensor.float() for name, tensor in load(weights).items()}
-        absent, unknown = network.load_state_dict(state, strict=False)
-        absent = [name for name in absent if not name.endswith("num_batches_tracked")]
-        if absent or unknown or not all(bool(t.isfinite().all()) for t in state.values()):
-            raise ModelError(f"{path.with_suffix('.safetensors')}: lacks numbers of its network")
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"{path.with_suffix('.safetensors')}: does not hold the network of its card"
-        ) from error
-    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_weights(network, path, card.checksum)
     return Model(network, card, None if card.focal_series else compile_network(network))
 
 
 def list_models() -> list[ModelCard]:
     """Cards of the models that ship with adatom."""
-    return [_read_card(path) for path in sorted(_shipped_folder().glob("*.json"))]
+    return [read_card(path, ModelCard) for path in list_cards(SHIPPED)]
 
 
 def choose_model(material: str | None, *, n_foci: int = 0) -> str:
@@ -290,22 +241,3 @@ def choose_model(material: str | None, *, n_foci: int = 0) -> str:
     raise ModelError(
         f"model: none of those that ship with adatom knows {material or 'any lattice'}"
     )
-
-
-def _shipped_folder() -> Path:
-    return Path(str(resources.files("adatom.networks"))) / "shipped"
-
-
-def _read_card(path: Path) -> ModelCard:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: is not a model card ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path}: is not a model card")
-    try:
-        return ModelCard.from_mapping(values, source=str(path))
-    except ConfigError as error:
-        raise ModelError(str(error)) from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from adatom.core.config import read_toml
 from adatom.core.errors import ConfigError, FileError
+from adatom.core.random import make_rng
 from adatom.images.units import to_angstrom
 from adatom.optics.ceos import (
     Azimuth,
@@ -142,6 +143,43 @@ def read_aberrations(
     if not values:
         raise FileError(f"{path}: must hold at least one coefficient, as `A1: 1.5 nm / 30°`")
     return AberrationTable(values, errors)
+
+
+def draw_aberrations(
+    table: AberrationTable, n_draws: int, rng: np.random.Generator | int
+) -> list[dict[str, complex]]:
+    """Draw coefficients from what a table does not know of them.
+
+    Parameters
+    ----------
+    table : AberrationTable
+        With a covariance, or with errors.
+    n_draws : int
+        How many.
+    rng : Generator or int
+        Draws them.
+
+    Returns
+    -------
+    list of dict
+        Complex coefficients, Å, each like `table.values`; none if the table has no errors.
+    """
+    if table.covariance is None and not table.errors:
+        return []
+    parts = name_parts(table.values)
+    covariance = table.covariance
+    if covariance is None:
+        errors = [table.errors.get(part.split(".")[0], 0.0) for part in parts]
+        covariance = np.diag(np.square(errors))
+    moves = make_rng(rng).multivariate_normal(np.zeros(len(parts)), covariance, n_draws)
+    drawn = []
+    for move in moves:
+        values = dict(table.values)
+        for part, step in zip(parts, move, strict=True):
+            name, _, axis = part.partition(".")
+            values[name] += step * (1j if axis == "y" else 1)
+        drawn.append(values)
+    return drawn
 
 
 def _read_text(lines: list[str], path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:

@@ -6,6 +6,7 @@ import xarray as xr
 from adatom.optics.aberrations import aberration_phase
 from adatom.optics.microscope import Microscope, electron_wavelength
 
+WIDE = 40.0  # Å
 _FWHM = 2 * np.sqrt(2 * np.log(2))
 _N_FOCI = 15  # of the sum over the focal spread: exact for polynomials of degree 29
 
@@ -49,6 +50,37 @@ def make_probe(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.n
         Probe [y, x], ≥ 0, sum 1, its optical axis at pixel [n//2, n//2].
     """
     return np.fft.fftshift(np.fft.ifft2(transfer_function(microscope, n_pixels, pixel_size)).real)
+
+
+def make_point_image(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.ndarray:
+    """Image of a point scatterer: what a HAADF image is convolved with.
+
+    Parameters
+    ----------
+    microscope, pixel_size
+        As of `make_probe`.
+    n_pixels : int
+        Pixels along each axis, an odd number.
+
+    Returns
+    -------
+    (n_pixels, n_pixels) array
+        Share of its electrons in each pixel [y, x], ≥ 0, sum 1, the center of mass in the middle.
+
+    Notes
+    -----
+    The point sees the probe from the other side: its image is the probe turned by 180°. Coma moves
+    the center away from the axis, and the whole image with it, which no image can show.
+    """
+    # On a wide grid, whose frequencies resolve the edge of the aperture.
+    spare = max(0, int(np.ceil(WIDE / pixel_size)) - n_pixels) // 2
+    n_wide = n_pixels + 2 * spare
+    transfer = transfer_function(microscope, n_wide, pixel_size).conj()
+    k = np.fft.fftfreq(n_wide)
+    ramp = (np.angle(transfer[1, 0]) * k[:, None] + np.angle(transfer[0, 1]) * k) / k[1]
+    wide = np.fft.fftshift(np.fft.ifft2(transfer * np.exp(-1j * ramp)).real)
+    spot = np.maximum(wide[spare : n_wide - spare, spare : n_wide - spare], 0)
+    return spot / spot.sum()
 
 
 def transfer_function(microscope: Microscope, n_pixels: int, pixel_size: float) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Classical restoration of an object function: Wiener, Richardson–Lucy, with total variation."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -11,36 +10,13 @@ from skimage import restoration
 from adatom.core.config import Config
 from adatom.core.errors import ConfigError, ImageError
 from adatom.core.random import make_rng
-from adatom.restore.imaging import LinearImaging, check_image_and_probe
+from adatom.restore.imaging import LinearImaging, Restoration, check_image_and_probe
 
 WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
 _LEAST_SHARE = 0.001  # of a cell's electrons in the image, for the image to tell about the cell
 _NOISE_SHARE = 0.1  # of all frequencies, those that the probe transfers least
 _LEAST_BALANCE = 1e-4  # of noise to signal: what lies beyond the borders is never known better
 _TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class Restoration:
-    """An object function and the image that it stands for.
-
-    Attributes
-    ----------
-    object_function : (H, W) array
-        Scattering of each pixel, in the units of the image: the sum over an atom is the number of
-        electrons that it scattered to the detector.
-    reconvolved : (H, W) array
-        What the image should be: object convolved with the probe, plus background.
-    n_iterations : int
-        Iterations that were run; 1 for a linear filter.
-    weight : float or None
-        Weight of the total variation where there is one.
-    """
-
-    object_function: np.ndarray
-    reconvolved: np.ndarray
-    n_iterations: int
-    weight: float | None = None
 
 
 def restore_wiener(image: np.ndarray, probe: np.ndarray) -> Restoration:
@@ -51,7 +27,7 @@ def restore_wiener(image: np.ndarray, probe: np.ndarray) -> Restoration:
     image : (H, W) array
         Electrons per pixel or gray levels, indexed [y, x].
     probe : (h, w) array
-        Intensity of the probe as `make_probe` gives it: sum 1, axis at [h//2, w//2].
+        Image of a point as of `make_point_image`: sum 1, its center at [h//2, w//2].
 
     Returns
     -------
@@ -88,7 +64,7 @@ def restore_wiener(image: np.ndarray, probe: np.ndarray) -> Restoration:
     model = LinearImaging.from_probe(probe, (image.shape[0], image.shape[1]))
     grid = np.zeros(model.grid_shape)
     grid[: extended.shape[0], : extended.shape[1]] = filtered + mean
-    return Restoration(filtered[inside] + mean, model.apply(grid), 1)
+    return Restoration(filtered[inside] + mean, model.apply(grid))
 
 
 def _fade(n_pixels: int, before: int, after: int) -> np.ndarray:
@@ -127,7 +103,7 @@ def restore_richardson_lucy(
     image : (H, W) array
         Electrons per pixel, whole numbers; gray levels only with a number of iterations.
     probe : (h, w) array
-        Intensity of the probe as `make_probe` gives it: sum 1, axis at [h//2, w//2].
+        Image of a point as of `make_point_image`: sum 1, its center at [h//2, w//2].
     config : RichardsonLucyConfig
         Background and number of iterations.
     rng : Generator or int
@@ -193,7 +169,7 @@ def restore_total_variation(
     image : (H, W) array
         Electrons per pixel, whole numbers; gray levels only with weight and number of iterations.
     probe : (h, w) array
-        Intensity of the probe as `make_probe` gives it: sum 1, axis at [h//2, w//2].
+        Image of a point as of `make_point_image`: sum 1, its center at [h//2, w//2].
     config : TotalVariationConfig
         Background, number of iterations and weight.
     rng : Generator or int
@@ -287,7 +263,7 @@ def _run(
 ) -> Restoration:
     steps = _iterate(image, model, background, weight)
     grid, expected = next(islice(steps, n_iterations - 1, None))
-    return Restoration(model.crop(grid), expected, n_iterations, weight or None)
+    return Restoration(model.crop(grid), expected, background, n_iterations, weight or None)
 
 
 def _iterate(

@@ -32,7 +32,7 @@ class LinearImaging:
 
     @classmethod
     def from_probe(cls, probe: np.ndarray, image_shape: Shape) -> "LinearImaging":
-        """The model of images of a shape, by a probe as `make_probe` gives it."""
+        """The model of images of a shape, by the image of a point as of `make_point_image`."""
         height, width = (
             fft.next_fast_len(n + m - 1, real=True)
             for n, m in zip(image_shape, probe.shape, strict=True)
@@ -62,6 +62,32 @@ class LinearImaging:
         )
 
 
+@dataclass(frozen=True)
+class Restoration:
+    """An object function and the image that it stands for.
+
+    Attributes
+    ----------
+    object_function : (H, W) array
+        Scattering of each pixel, in the units of the image: the sum over an atom is the number of
+        electrons that it scattered to the detector.
+    reconvolved : (H, W) array
+        What the image should be: object convolved with the image of a point, plus background.
+    background : (H, W) array or float
+        What comes from no column.
+    n_iterations : int
+        Iterations that were run; 1 where there are none.
+    weight : float or None
+        Weight of the total variation where there is one.
+    """
+
+    object_function: np.ndarray
+    reconvolved: np.ndarray
+    background: np.ndarray | float = 0.0
+    n_iterations: int = 1
+    weight: float | None = None
+
+
 def check_image_and_probe(image: np.ndarray, probe: np.ndarray) -> None:
     """Refuse what is no image, or no probe.
 
@@ -70,7 +96,7 @@ def check_image_and_probe(image: np.ndarray, probe: np.ndarray) -> None:
     image : (H, W) array
         Electrons per pixel, or gray levels.
     probe : (h, w) array
-        Intensity of the probe, its axis at pixel [h//2, w//2].
+        Image of a point, its center at pixel [h//2, w//2].
 
     Raises
     ------

@@ -136,7 +136,7 @@ def judge_support(
     expected : (H, W) array
         What the image should be by the result: `Restoration.reconvolved`.
     probe : (h, w) array
-        Intensity of the probe as `make_probe` gives it.
+        Image of a point as of `make_point_image`.
     config : SupportConfig
         Read noise and level.
 

@@ -11,7 +11,7 @@ from adatom.core.random import draw_value, make_rng
 from adatom.simulate.detector import Detector, detect, filter_as_users_do
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
 from adatom.simulate.linear import simulate_shapes
-from adatom.simulate.recipe import ANY_LABEL, Recipe, SpecimenConfig
+from adatom.simulate.recipe import ANY_LABEL, BackgroundConfig, Recipe
 from adatom.simulate.scan import draw_scan
 from adatom.simulate.scattering import Specimen, draw_scattering
 from adatom.structures.projection import label_columns, project_columns
@@ -91,10 +91,10 @@ def simulate_example(recipe: Recipe, rng: np.random.Generator | int) -> Example:
     image = simulate_shapes(parts, (scan.y, scan.shift), scan.x)
     strengths = np.sum([counts * shape.whole for counts, shape in scattering.parts], axis=0)
     peak = scattering.peak
-    image = np.maximum(image, 0) + peak * _draw_background(
+    image = np.maximum(image, 0) + peak * draw_background(
         recipe.specimen, image.shape, pixel_size, rng
     )
-    dose = _draw_dose(recipe.detector, peak, rng) * pixel_size**2
+    dose = draw_dose(recipe.detector, peak, rng) * pixel_size**2
     expected = (image * dose).astype(np.float32)
     detected = detect(expected, pixel_size, recipe.detector, rng)
     final = filter_as_users_do(detected, pixel_size, recipe.filter, rng)
@@ -128,17 +128,50 @@ def _draw_thickness(positions: np.ndarray, spread: float, rng: np.random.Generat
     return np.maximum(factor, 0.3)
 
 
-def _draw_dose(config: Detector, peak: float, rng: np.random.Generator) -> float:
-    """Incident electrons per Å², where the peak of a host column scatters a share `peak`."""
+def draw_dose(config: Detector, peak: float, rng: np.random.Generator) -> float:
+    """Draw the dose of an image.
+
+    Parameters
+    ----------
+    config : Detector
+        Its dose, or electrons at a peak of the host.
+    peak : float
+        Share of the beam that the host scatters there.
+    rng : Generator
+        Draws it.
+
+    Returns
+    -------
+    float
+        Incident electrons per Å².
+    """
     if config.peak_electrons is not None:
         return float(draw_value(config.peak_electrons, rng)) / peak
     return float(draw_value(config.dose, rng))
 
 
-def _draw_background(
-    config: SpecimenConfig, shape: tuple[int, int], pixel_size: float, rng: np.random.Generator
+def draw_background(
+    config: BackgroundConfig, shape: tuple[int, int], pixel_size: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Even background, slow variation and contamination, in units of a host peak."""
+    """Draw even background, its slow variation and contamination.
+
+    Parameters
+    ----------
+    config : BackgroundConfig
+        Their ranges.
+    shape : (int, int)
+        Height and width, pixels.
+    pixel_size : float
+        Å per pixel.
+    rng : Generator
+        Draws them.
+
+    Returns
+    -------
+    (H, W) array
+        In units of a peak of the host.
+    """
+
     coarse = (max(shape[0] // 16, 4), max(shape[1] // 16, 4))
 
     def smooth_field(width: float) -> np.ndarray:

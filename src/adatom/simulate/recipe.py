@@ -32,7 +32,19 @@ ANY_LABEL = "column"
 FEWEST_PIXELS = 16
 
 
-class SpecimenConfig(Config):
+class BackgroundConfig(Config):
+    """What scatters besides columns."""
+
+    background: NotNegative = Field(0.05, description="Even background, in peaks of the host.")
+    slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in peaks.")
+    contamination: Share = Field(0.0, description="Chance of patches of contamination.")
+    contamination_height: NotNegative = Field(0.5, description="Their height, in peaks.")
+    amorphous: NotNegative = Field(
+        0.0, description="Grain of the background, as of an amorphous film, rms over its height."
+    )
+
+
+class SpecimenConfig(BackgroundConfig):
     """What else scatters electrons, and how strongly each column does."""
 
     exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
@@ -40,13 +52,6 @@ class SpecimenConfig(Config):
         0.0,
         description="Chance that columns without a Gaussian shape are those of multislice: of"
         " sheets, and of crystals that are known in depth.",
-    )
-    background: NotNegative = Field(0.05, description="Even background, in peaks of the host.")
-    slow_background: NotNegative = Field(0.0, description="Slow variation of it, rms, in peaks.")
-    contamination: Share = Field(0.0, description="Chance of patches of contamination.")
-    contamination_height: NotNegative = Field(0.5, description="Their height, in peaks.")
-    amorphous: NotNegative = Field(
-        0.0, description="Grain of the background, as of an amorphous film, rms over its height."
     )
     thickness: NotNegative = Field(
         0.0,
@@ -260,11 +265,17 @@ class HrtemRecipe(Config):
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that ship with adatom."""
-    folder = resources.files("adatom.simulate") / "recipes"
-    return sorted(
-        Path(str(entry)).stem for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
+    """Names of the recipes of columns that ship with adatom."""
+    return sorted(file.stem for file in _shipped().glob("*.toml"))
+
+
+def list_restore_recipes() -> list[str]:
+    """Names of the recipes of object functions that ship with adatom."""
+    return sorted(file.stem for file in (_shipped() / "restore").glob("*.toml"))
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("adatom.simulate"))) / "recipes"
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
@@ -292,22 +303,44 @@ def load_recipe(name_or_path: str | Path) -> Recipe | HrtemRecipe:
     >>> load_recipe("hrtem_mos2").microscope.focal_series
     (-30.0, 20.0, 70.0)
     """
+    return _check_recipe(*read_recipe(name_or_path))
+
+
+def read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
+    """Read a recipe that ships with adatom, or a TOML file, without checking what it says.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As of `load_recipe`.
+
+    Returns
+    -------
+    values : dict
+        Over those of the shipped recipe that it extends.
+    source : str
+        What errors call it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe, or it is no TOML.
+    """
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        return _check_recipe(_extend(read_toml(path), str(path)), str(path))
+        return _extend(read_toml(path), str(path)), str(path)
     source = f"recipe {name_or_path}"
-    return _check_recipe(_extend(_read_shipped(str(name_or_path), "recipe"), source), source)
+    return _extend(_read_shipped(str(name_or_path), "recipe"), source), source
 
 
 def _read_shipped(name: str, asked: str) -> dict[str, Any]:
-    if name not in list_recipes():
+    known = {file.stem: file for file in sorted(_shipped().rglob("*.toml"))}
+    if name not in known:
         raise ConfigError(
             f"{asked}: must be {'a .toml file or ' if asked == 'recipe' else ''}one of "
-            f"{', '.join(list_recipes())} (got {name!r:.60})"
+            f"{', '.join(known)} (got {name!r:.60})"
         )
-    shipped = resources.files("adatom.simulate") / "recipes" / f"{name}.toml"
-    with resources.as_file(shipped) as file:
-        return read_toml(file)
+    return read_toml(known[name])
 
 
 def _extend(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -329,8 +362,19 @@ def _extend(values: dict[str, Any], source: str) -> dict[str, Any]:
 
 def _check_recipe(values: dict[str, Any], source: str) -> Recipe | HrtemRecipe:
     modality = values.get("modality", "HAADF")
+    if is_restore_recipe(values):
+        raise ConfigError(
+            f"{source}: network.kind: must be one that finds columns (got 'deepstem', which "
+            "restores images: `adatom train` takes it)"
+        )
     if modality == "HAADF":
         return Recipe.from_mapping(values, source=source)
     if modality == "HRTEM":
         return HrtemRecipe.from_mapping(values, source=source)
     raise ConfigError(f"{source}: modality: must be HAADF or HRTEM (got {modality!r:.60})")
+
+
+def is_restore_recipe(values: dict[str, Any]) -> bool:
+    """Whether a recipe is one of a network that restores object functions."""
+    network = values.get("network")
+    return isinstance(network, dict) and network.get("kind") == "deepstem"

@@ -115,7 +115,7 @@ def draw_scattering(
     strengths = np.bincount(column_of_atom, sections, _count(column_of_atom))
     host = np.array([specimen.host.number])
     section = float(haadf_cross_section(host, microscope, exponent)[0])
-    return Scattering([(strengths * specimen.thickness, shape)], _peak_of(shape) * section)
+    return Scattering([(strengths * specimen.thickness, shape)], peak_of(shape) * section)
 
 
 def _slice_sheet(
@@ -135,7 +135,7 @@ def _slice_sheet(
         for number in {host.number, *counts}
     }
     parts = [(count * specimen.thickness, shapes[number]) for number, count in counts.items()]
-    return Scattering(parts or [(np.zeros(0), shapes[host.number])], _peak_of(shapes[host.number]))
+    return Scattering(parts or [(np.zeros(0), shapes[host.number])], peak_of(shapes[host.number]))
 
 
 def _slice_columns(
@@ -173,7 +173,7 @@ def _slice_columns(
     levels = np.flatnonzero(shares)
     # The height of a peak does not depend on the direction.
     peaks = [
-        sum(shares[level] * _peak_of(draw(0, index, level)) for level in levels)
+        sum(shares[level] * peak_of(draw(0, index, level)) for level in levels)
         for index in range(len(response.modes))
     ]
     return Scattering(parts or [(np.zeros(len(kind)), draw(0, 0, 0))], float(max(peaks)))
@@ -285,7 +285,7 @@ def probe_transfer(
     )
 
 
-def _peak_of(transfer: Transfer) -> float:
+def peak_of(transfer: Transfer) -> float:
     """Height of a column of unit strength, 1/Å²."""
     total = transfer.values[:, 0].real.sum() + 2 * transfer.values[:, 1:].real.sum()
     return float(total / (transfer.length[0] * transfer.length[1]))

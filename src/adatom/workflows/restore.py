@@ -1,0 +1,253 @@
+"""From a file and a probe to object functions, in a run folder."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from adatom.core.errors import ConfigError
+from adatom.core.progress import Report, ignore_progress
+from adatom.core.runs import SUFFIX, RunRecord, check_run_place, open_run, write_record
+from adatom.optics.microscope import Microscope
+from adatom.restore.electrons import RestoreConfig
+from adatom.workflows.record import describe_image, describe_input, frame_number, load_frame
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from adatom.networks.restorer import Restorer
+
+MODEL = "deepstem"
+N_DRAWN = 8  # probes from the covariance of a tableau
+N_STEPS = 600  # on the user's own images
+N_LEARNT = 16  # frames of a movie that are learned from
+
+
+class RunConfig(RestoreConfig):
+    """Probe, method and detector."""
+
+    probe: Path | None = Field(
+        None, description="Table of aberrations: TOML of `adatom tableau`, text or CSV."
+    )
+    energy: float = Field(60e3, gt=0, description="Energy of the electrons, eV.")
+    semi_angle: float = Field(30.0, gt=0, description="Convergence semi-angle, mrad.")
+    source_size: float = Field(0.8, ge=0, description="Source size, full width at half maximum, Å.")
+    defocus: float | None = Field(
+        None, description="Defocus of the image, Å; replaces that of the table."
+    )
+    model: str = Field(MODEL, description="Restorer: a shipped one's name, or a card.")
+    train: bool = Field(False, description="Train it on the images themselves before.")
+    pixel_size: float | None = Field(
+        None, gt=0, description="Pixel size, Å; replaces that of the file."
+    )
+    item: str | None = Field(None, description="Name of the image in a file that holds several.")
+    seed: int = Field(0, ge=0, description="Seed of whatever is drawn.")
+
+
+DEFAULT = RunConfig()
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What a run found.
+
+    Attributes
+    ----------
+    folder : Path
+        The run folder.
+    summary : dict
+        Figures of the first frame, and how many there are.
+    warnings : tuple of str
+        What a user should know.
+    """
+
+    folder: Path
+    summary: dict[str, object]
+    warnings: tuple[str, ...]
+
+
+def run_restore(
+    path: str | Path,
+    out: str | Path,
+    *,
+    config: RunConfig = DEFAULT,
+    report: Report = ignore_progress,
+) -> RestoreResult:
+    """Restore the object functions of an image or a movie.
+
+    Parameters
+    ----------
+    path : str or Path
+        A microscope file.
+    out : str or Path
+        Folder for the run folder `NAME.adatom`: `maps/FRAME.zarr` (all that `restore_image` gives),
+        `object_function.tif` of a single image, a figure, the restorer if it was trained, and
+        `run.json`.
+    config : RunConfig
+        Probe, method and detector.
+    report : callable
+        Called with (steps done, steps in all, what is being done).
+
+    Returns
+    -------
+    RestoreResult
+        Folder, figures and warnings.
+
+    Raises
+    ------
+    FileError
+        If a file cannot be read, or the folder not written.
+    ImageError
+        If the image cannot be restored (see `restore_image`).
+    ConfigError
+        If the table of aberrations breaks a rule.
+    """
+    from adatom.images.read import read_image
+    from adatom.images.write import write_image
+    from adatom.plots.restoration import draw_restoration
+    from adatom.plots.style import write_figure
+    from adatom.restore.object_function import restore_image
+
+    path = Path(path)
+    place = Path(out) / f"{path.stem}{SUFFIX}"
+    check_run_place(place)
+    started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
+    image = read_image(path, item=config.item, pixel_size=config.pixel_size)
+    microscope, others = find_microscopes(config)
+    n_frames, results = image.sizes.get("frame", 1), []
+    with open_run(place) as folder:
+        restorer = _find_restorer(image, (microscope, *others), config, folder, report)
+        (folder / "maps").mkdir()
+        for index in range(n_frames):
+            frame = load_frame(image, index)
+            found = restore_image(
+                frame, microscope, restorer=restorer, others=others, config=config, rng=config.seed
+            )
+            found.to_zarr(folder / "maps" / f"{frame_number(frame):06d}.zarr", consolidated=False)
+            results.append(_summarize(found))
+            if index == 0:
+                write_figure(draw_restoration(found), folder / "figures" / "restoration.png")
+                if n_frames == 1:
+                    write_image(found["object_function"], folder / "object_function.tif")
+            report(index + 1, n_frames, "frames restored")
+        warnings = _find_doubts(results)
+        summary = results[0] | {"n_frames": n_frames}
+        record = RunRecord(
+            task="restore",
+            started=started,
+            input=describe_input([path], config.item),
+            config=config.model_dump(mode="json"),
+            seed=config.seed,
+            device="cpu",
+            model={} if restorer is None else restorer.card.model_dump(mode="json"),
+            image=describe_image(image),
+            calibration={"pixel_size": float(found["y"][1] - found["y"][0])},
+            summary=summary | {"frames": results},
+            warnings=warnings,
+            timings={"all": time.perf_counter() - clock},
+            microscope=microscope.model_dump(mode="json"),
+        )
+        write_record(record, folder)
+    return RestoreResult(place, summary, warnings)
+
+
+def find_microscopes(config: RunConfig) -> tuple[Microscope, tuple[Microscope, ...]]:
+    """The microscope by its table of aberrations, and others drawn from the errors of the table.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Table and settings.
+
+    Returns
+    -------
+    Microscope
+        The likeliest.
+    tuple of Microscope
+        Drawn; none if the table has no errors.
+
+    Raises
+    ------
+    ConfigError
+        If no table is given, or it breaks a rule.
+    FileError
+        If it cannot be read.
+    """
+    from adatom.optics.aberration_table import draw_aberrations, read_aberrations
+    from adatom.optics.ceos import to_krivanek
+
+    bare = Microscope(
+        energy_eV=config.energy, semi_angle=config.semi_angle, source_size=config.source_size
+    )
+    if config.probe is None:
+        raise ConfigError("probe: must be a table of aberrations (got None)")
+    table = read_aberrations(config.probe)
+    kept = {} if config.defocus is None else {"defocus": config.defocus}
+    values = [table.values, *draw_aberrations(table, N_DRAWN, config.seed)]
+    first, *others = (bare.model_copy(update=to_krivanek(each) | kept) for each in values)
+    return first, tuple(others)
+
+
+def _find_restorer(
+    image: "xr.DataArray",
+    microscopes: tuple[Microscope, ...],
+    config: RunConfig,
+    folder: Path,
+    report: Report,
+) -> "Restorer | None":
+    """The network, trained on the images themselves if that is asked for."""
+    from adatom.networks.restorer import load_restorer, save_restorer
+
+    if config.method != "deepstem":
+        if config.train:
+            raise ConfigError(f"train: only deepstem learns (got method {config.method})")
+        return None
+    restorer = load_restorer(config.model)
+    if not config.train:
+        return restorer
+    from adatom.restore.training import make_frame, train_restorer
+    from adatom.simulate.objects import RestoreRecipe
+
+    values = dict(restorer.card.recipe)
+    values["training"] = values.get("training", {}) | {
+        "name": f"{restorer.card.name}-own",
+        "n_steps": N_STEPS,
+        "seed": config.seed,
+        "learning_rate": 1e-3,
+    }
+    recipe = RestoreRecipe.from_mapping(values, source=f"recipe of {restorer.card.name}")
+    chosen = np.unique(np.linspace(0, image.sizes.get("frame", 1) - 1, N_LEARNT).astype(int))
+    frames = [make_frame(load_frame(image, int(i)), microscopes, config=config) for i in chosen]
+    trained = train_restorer(
+        recipe, folder / "training", frames=frames, start=restorer, report=report
+    )
+    save_restorer(trained, folder)
+    return trained
+
+
+def _summarize(found: "xr.Dataset") -> dict[str, object]:
+    names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "cutoff")
+    return {name: found.attrs[name] for name in names}
+
+
+def _find_doubts(results: list[dict[str, object]]) -> tuple[str, ...]:
+    """What a user should know before trusting the result."""
+    n_frames, warnings = len(results), []
+    of = "" if n_frames == 1 else f" in {{}} of {n_frames} frames"
+    n_wrong = sum(found["is_supported"] == 0 for found in results)
+    n_unknown = sum(found["is_supported"] == -1 for found in results)
+    if n_wrong:
+        warnings.append(
+            "the residual is more than noise: probe or object function are not what the image "
+            "shows" + of.format(n_wrong)
+        )
+    if n_unknown:
+        warnings.append(
+            "the noise is not that of counted electrons, as of a filtered image: no verdict of the "
+            "residual" + of.format(n_unknown)
+        )
+    return tuple(warnings)

@@ -1,0 +1,85 @@
+"""What DeepSTEM sees of an image and its probe, and how its object function becomes an image."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+
+from adatom.networks.deepstem import DeepSTEM
+from adatom.networks.probe_views import (
+    N_SEEN,
+    WIDTH,
+    blur_to_spots,
+    look,
+    reconvolve,
+    sharpen,
+    view_probe,
+)
+
+
+def make_gaussian(sigma, side=33):
+    axis = np.arange(side) - side // 2
+    line = np.exp(-(axis**2) / (2 * sigma**2))
+    probe = np.outer(line, line)
+    return torch.from_numpy(probe / probe.sum()).float()[None]
+
+
+@pytest.fixture
+def points():
+    points = torch.zeros(1, 64, 64)
+    points[0, 30, 24], points[0, 36, 40] = 900.0, 400.0
+    return points
+
+
+@pytest.mark.parametrize("sigma", [1.5, 3.0])
+def test_spots_are_a_quarter_of_the_shortest_period_that_the_probe_transfers(sigma):
+    views = view_probe(make_gaussian(sigma), (96, 96))
+    highest = np.sqrt(np.log(50) / 2) / (np.pi * sigma)  # where its transfer is 0.02
+    assert float(views.spot_area) == pytest.approx(2 * np.pi * (WIDTH / highest) ** 2, rel=0.05)
+    assert float(views.area) == pytest.approx(4 * np.pi * sigma**2, rel=1e-3)
+
+
+def test_reconvolved_spots_are_points_convolved_with_the_probe(points):
+    probe = make_gaussian(2.0)
+    views = view_probe(probe, (64, 64))
+    spots = blur_to_spots(points, views)
+    assert float(spots.sum()) == pytest.approx(1300, rel=1e-4)
+    image = reconvolve(spots, views)[0].numpy()
+    expected = signal.fftconvolve(points[0].numpy(), probe[0].numpy(), mode="same")
+    assert np.abs(image - expected).max() < 0.02 * expected.max()
+
+
+def test_sharpened_points_explain_the_image_better_and_keep_its_electrons(points):
+    views = view_probe(make_gaussian(2.0), (64, 64))
+    image = reconvolve(blur_to_spots(points, views), views).clamp_min(0) + 0.2
+    few, many = sharpen(image, views)
+    for found in (few, many):
+        assert float(found.min()) >= 0
+        assert float(found.sum()) == pytest.approx(float(image.sum()), rel=0.02)
+    assert float(many[0, 29:32, 23:26].sum()) > 1.5 * float(few[0, 29:32, 23:26].sum())
+
+
+def test_what_the_network_sees_scales_with_the_electrons_of_an_image(points):
+    views = view_probe(make_gaussian(2.0), (64, 64))
+    image = reconvolve(blur_to_spots(points, views), views).clamp_min(0) + 5
+    read_noise = torch.zeros(1)
+    seen, scale = look(image, views, read_noise)
+    brighter, more = look(1000 * image, views, read_noise)
+    assert float(more / scale) == pytest.approx(1000, rel=1e-2)
+    assert torch.allclose(seen[:, :2], brighter[:, :2], rtol=0.02, atol=1e-3)
+    assert seen.shape == (1, N_SEEN, 64, 64)
+    assert float((brighter - seen)[0, -1, 0, 0]) == pytest.approx(3, abs=0.01)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_object_functions_are_never_negative_even_of_empty_images(level):
+    torch.manual_seed(0)
+    network = DeepSTEM((4, 8)).eval()
+    image = torch.full((2, 48, 40), level)
+    probe = make_gaussian(2.0).expand(2, -1, -1)
+    with torch.inference_mode():
+        sharp, smooth = network(image, probe, torch.zeros(2))
+    for values in (sharp, smooth):
+        assert values.shape == image.shape
+        assert bool(values.isfinite().all())
+        assert float(values.min()) >= 0

@@ -1,0 +1,116 @@
+"""Learning to restore: on images with a truth, and on those without."""
+
+import numpy as np
+import pytest
+import torch
+
+from adatom.core.errors import ConfigError, FileError, ImageError
+from adatom.learn.samples import TRAINING
+from adatom.networks.probe_views import blur_to_spots, view_probe
+from adatom.networks.restorer import load_restorer, save_restorer
+from adatom.restore.training import Frame, make_sample, measure_loss, train_restorer
+from adatom.simulate.objects import N_PROBE, RestoreRecipe, simulate_object
+
+
+def make_recipe(**training):
+    values = {
+        "structure": {"kind": "mx2", "materials": ["MoS2"]},
+        "detector": {"peak_electrons": 500.0},
+        "dataset": {"n_pixels": 64},
+        "network": {"kind": "deepstem", "widths": [4, 8]},
+        "training": {"n_steps": 4, "batch_size": 2, "n_validation": 2, "validate_every": 2}
+        | training,
+    }
+    return RestoreRecipe.from_mapping(values, source="test")
+
+
+@pytest.fixture(scope="module")
+def frame():
+    example = simulate_object(make_recipe(), 11)
+    return Frame(example.image.astype(int), example.probe[None])
+
+
+class Known(torch.nn.Module):
+    """Gives what it is told."""
+
+    def __init__(self, sharp, smooth):
+        super().__init__()
+        self.found = sharp, smooth
+
+    def forward(self, image, probe, read_noise):
+        return self.found
+
+
+def test_the_truth_has_the_least_loss():
+    sample = [part[None] for part in make_sample(make_recipe(), (), TRAINING, 3)]
+    views = view_probe(sample[4], (64, 64))
+    sharp, smooth = blur_to_spots(sample[2], views), sample[3]
+    right = float(measure_loss(0.1, Known(sharp, smooth), sample))
+    assert right < 0.05
+    for wrong in ((0 * sharp, smooth), (1.3 * sharp, smooth), (sharp, smooth + sharp.mean())):
+        assert float(measure_loss(0.1, Known(*wrong), sample)) > 2 * right
+
+
+def test_without_truth_the_expectation_has_the_least_loss_on_average(frame):
+    example = simulate_object(make_recipe(), 11)
+    recipe = make_recipe(simulated=0.0)
+    probe = torch.from_numpy(frame.probes)
+    views = view_probe(probe, (64, 64))
+    sharp = blur_to_spots(torch.from_numpy(example.object_function)[None], views)
+    smooth = torch.from_numpy(example.background)[None]
+    losses = {}
+    for factor in (0.9, 1.0, 1.1):
+        found = []
+        for index in range(6):
+            sample = [part[None] for part in make_sample(recipe, [frame], TRAINING, index)]
+            kept = 1 / (1 + float(sample[6]))  # of the electrons, that the network sees
+            scaled = (kept * factor * sharp, kept * smooth)
+            found.append(float(measure_loss(0.0, Known(*scaled), sample)))
+        losses[factor] = np.mean(found)
+    assert losses[1.0] < min(losses[0.9], losses[1.1])
+
+
+def test_each_electron_of_a_frame_goes_to_one_of_two_images(frame):
+    seen, other, points, _, probe, _, ratio, has_truth = make_sample(
+        make_recipe(simulated=0.0), [frame], TRAINING, 5
+    )
+    assert np.array_equal((seen + other).numpy(), frame.counts)
+    assert float(other.sum() / seen.sum()) == pytest.approx(float(ratio), rel=0.05)
+    assert float(has_truth) == 0
+    assert float(points.abs().sum()) == 0
+    assert probe.shape == (N_PROBE, N_PROBE)
+
+
+def test_a_training_with_frames_goes_on_where_it_stopped(tmp_path, frame):
+    whole = train_restorer(make_recipe(), tmp_path / "whole", frames=[frame], n_workers=0)
+    path = save_restorer(whole, tmp_path)
+    assert load_restorer(path).card.frames == whole.card.frames
+    assert len(whole.card.frames) == 1
+    with pytest.raises(FileError, match="holds a training already"):
+        train_restorer(make_recipe(), tmp_path / "whole", n_workers=0)
+    again = train_restorer(
+        make_recipe(), tmp_path / "whole", frames=[frame], resume=True, n_workers=0
+    )
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(
+            whole.network.state_dict().values(), again.network.state_dict().values(), strict=True
+        )
+    )
+    further = train_restorer(
+        make_recipe(name="further"), tmp_path / "further", start=whole, n_workers=0
+    )
+    assert further.card.start["name"] == whole.card.name
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path, frame):
+    half = Frame(frame.counts + 0.5, frame.probes)
+    with pytest.raises(ImageError, match="whole electrons"):
+        train_restorer(make_recipe(), tmp_path, frames=[half])
+    with pytest.raises(ImageError, match="at least 64 × 64"):
+        train_restorer(make_recipe(), tmp_path, frames=[Frame(frame.counts[:40], frame.probes)])
+    small = Frame(frame.counts, np.full((1, 9, 9), 1 / 81))
+    with pytest.raises(ImageError, match=r"65 × 65 pixels each \(got shape \(1, 9, 9\)"):
+        train_restorer(make_recipe(), tmp_path, frames=[small])
+    with pytest.raises(ConfigError, match=r"training\.name"):
+        train_restorer(make_recipe(name="best"), tmp_path)
