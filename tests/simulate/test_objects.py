@@ -37,6 +37,8 @@ def test_the_object_convolved_with_the_image_of_a_point_is_the_expectation():
     difference = (image + example.background - example.expected)[inside]
     assert difference.std() < 0.03 * example.expected[inside].std()
     assert abs(difference.mean()) < 0.01 * example.expected.mean()
+    spot = make_point_image(Microscope(**SCOPE), len(example.probe), example.pixel_size)
+    assert np.abs(example.probe - spot).max() < 0.01 * spot.max()
     turned = signal.fftconvolve(example.object_function, example.probe[::-1, ::-1], mode="same")
     wrong = (turned + example.background - example.expected)[inside]
     assert wrong.std() > 5 * difference.std()

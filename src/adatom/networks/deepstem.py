@@ -8,6 +8,8 @@ from torch import nn
 
 from adatom.networks.probe_views import N_SEEN, look, view_probe
 
+DARK, DIM = 2.5, 1.0  # object and background begin at about e^-2.5 and e^-1
+
 
 class DeepSTEM(nn.Module):
     """Encoder-decoder whose object function, convolved with the probe, is the image.
@@ -61,9 +63,9 @@ class DeepSTEM(nn.Module):
         views = view_probe(probe, (image.shape[1], image.shape[2]))
         seen, scale = look(image, views, read_noise)
         drawn = self.draw(seen.contiguous(memory_format=torch.channels_last)).float()
-        unit = scale * views.area / views.spot_area
-        sharp = unit * nn.functional.softplus(drawn[:, 0] - 2.5)
-        return sharp, scale * nn.functional.softplus(drawn[:, 1] - 1)
+        sharp = nn.functional.softplus(drawn[:, 0] - DARK)
+        smooth = nn.functional.softplus(drawn[:, 1] - DIM)
+        return scale * views.area / views.spot_area * sharp, scale * smooth
 
     def draw(self, seen: torch.Tensor) -> torch.Tensor:
         """Maps of object function and background before they are scaled.

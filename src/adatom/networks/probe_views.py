@@ -9,7 +9,7 @@ LEAST_TRANSFER = 0.02  # of the highest frequency that counts
 WIDTH = 0.25  # of the narrowest spot, standard deviation times that frequency
 MOST_GAIN = 30.0  # of a frequency beyond it
 ITERATIONS = (5, 25)  # of Richardson-Lucy, of which the network sees the results
-N_SEEN = 6
+N_SEEN = 6  # maps
 _LEAST = 1e-6
 
 

@@ -12,12 +12,11 @@ from adatom.core.config import Config
 from adatom.core.random import NotNegative, Positive, Share, draw_value, limits_of, make_rng
 from adatom.networks.kinds import DeepSTEMConfig
 from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
-from adatom.optics.probe import make_point_image
 from adatom.simulate.detector import Detector, detect
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
 from adatom.simulate.example import draw_background, draw_dose
 from adatom.simulate.learning import CardConfig, LearningConfig
-from adatom.simulate.linear import simulate_linear
+from adatom.simulate.linear import Transfer, simulate_linear
 from adatom.simulate.recipe import FEWEST_PIXELS, BackgroundConfig, read_recipe
 from adatom.simulate.scan import ScanConfig, draw_scan
 from adatom.simulate.scattering import peak_of, probe_transfer
@@ -176,12 +175,14 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
     sections = haadf_cross_section(structure.numbers, microscope, exponent)
     sections = sections * structure.arrays.get("weight", 1.0)
     scan = draw_scan(shape, pixel_size, recipe.scan, rng)
-    transfer = probe_transfer(microscope, size, vibration=vibration)
     # A point sees the probe from the other side.
-    transfer = replace(transfer, values=transfer.values.conj())
-    image = simulate_linear(positions, sections, transfer, (scan.y, scan.shift), scan.x)
+    point = probe_transfer(microscope, size)
+    point = replace(point, values=point.values.conj())
+    square = point.ky[:, None] ** 2 + point.kx**2
+    atom = replace(point, values=point.values * np.exp(-2 * (np.pi * vibration) ** 2 * square))
+    image = simulate_linear(positions, sections, atom, (scan.y, scan.shift), scan.x)
     brightest = haadf_cross_section(np.array([host.number]), microscope, exponent)[0]
-    peak = peak_of(transfer) * float(brightest)
+    peak = peak_of(atom) * float(brightest)
     background = peak * _draw_step(recipe.specimen, shape, rng)
     background += peak * draw_background(recipe.specimen, shape, pixel_size, rng)
     dose = draw_dose(recipe.detector, peak, rng) * pixel_size**2
@@ -195,7 +196,7 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
         expected=expected.astype(np.float32),
         object_function=draw_atoms(scan.image_positions(positions), strengths, shape, width),
         background=(dose * background).astype(np.float32),
-        probe=make_point_image(microscope, N_PROBE, pixel_size).astype(np.float32),
+        probe=_draw_point(point, pixel_size),
         pixel_size=pixel_size,
         read_noise=read_noise,
     )
@@ -241,6 +242,15 @@ def draw_atoms(
     index = (y[:, :, None] * shape[1] + x[:, None, :])[is_inside]
     total = np.bincount(index, values[is_inside], shape[0] * shape[1])
     return total.reshape(shape).astype(np.float32)
+
+
+def _draw_point(transfer: Transfer, pixel_size: float) -> np.ndarray:
+    """Image of a point, as `make_point_image` gives it."""
+    line = (np.arange(N_PROBE) - N_PROBE // 2) * pixel_size
+    spot = simulate_linear(
+        np.zeros((1, 2)), np.ones(1), transfer, (line, np.zeros(N_PROBE)), line
+    ).clip(0)
+    return spot / spot.sum()
 
 
 def _draw_step(
