@@ -127,8 +127,10 @@ def fit_probes(
 
     Notes
     -----
-    The cross spectra are S T_i T_j* exp(-2πi k·(r_i - r_j)) plus the noise of each image: T the
-    transform of a probe, and S that of the object, in which the size of the source is contained.
+    The cross spectra are S T_i* T_j exp(-2πi k·(r_i - r_j)) plus the noise of each image: T the
+    transform of a probe P, and S that of the object, in which the size of the source is contained.
+    T is conjugate as the image is the sum of O(r') P(r' - r) over r', in which a point looks like
+    the probe turned by half a turn.
     """
     tight = np.zeros(len(start))
     tight[3 + _N_SHIFTS :] = 1 / 5
@@ -188,17 +190,20 @@ def _expect(
 def _transfer(
     grid: ProbeGrid, coefficients: np.ndarray, focus: float, n_slopes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Transform of a probe over the box, and its derivatives by the first coefficients."""
+    """Transform of a point's image over the box, and its derivatives by the first coefficients.
+
+    A scan moves the probe over the point, so that its image is the probe turned by half a turn.
+    """
     # The first of the parts is C1.
     moved = coefficients + focus * (np.arange(len(coefficients)) == 0)
     spectrum = grid.aperture * np.exp(-1j * np.tensordot(moved, grid.basis, 1))
     wave = np.fft.ifft2(spectrum)
     whole = np.sum(np.abs(wave) ** 2)
-    found = np.fft.fft2(np.abs(wave) ** 2)[grid.cells] / whole
+    found = np.fft.fft2(np.abs(wave) ** 2)[grid.cells].conj() / whole
     slopes = []
     for phase in grid.basis[:n_slopes]:
         change = np.fft.ifft2(-1j * phase * spectrum)
-        slopes.append(np.fft.fft2(2 * (wave.conj() * change).real)[grid.cells] / whole)
+        slopes.append(np.fft.fft2(2 * (wave.conj() * change).real)[grid.cells].conj() / whole)
     return found, np.array(slopes)
 
 
