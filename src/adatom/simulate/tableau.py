@@ -144,8 +144,8 @@ def simulate_probe_image(
     cutoff = 1e-3 * float(microscope.semi_angle) / wavelength  # type: ignore[arg-type]
     edge = 1 / (pixel_size * max(particles.shape))
     aperture = np.clip((cutoff - np.hypot(kx, ky)) / edge + 0.5, 0, 1)
-    # Where the scan has the probe at r, the object's r' lies at r' - r in it: a point's image is the
-    # probe turned by half a turn.
+    # With the probe at r, the object's r' lies at r' - r in it: a point's image is the probe turned
+    # by half a turn.
     transfer = np.fft.fft2(np.abs(np.fft.ifft2(aperture * np.exp(-1j * phase))) ** 2).conj()
     sigma = float(microscope.source_size) / _FWHM  # type: ignore[arg-type]
     transfer *= np.exp(-2 * (np.pi * sigma) ** 2 * (kx**2 + ky**2)) / transfer[0, 0].real
