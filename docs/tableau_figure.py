@@ -46,6 +46,10 @@ def main() -> None:
     block = spectrum[72:328, 72:328].reshape(128, 2, 128, 2).mean(axis=(1, 3))
     left.imshow(np.log(block), cmap="gray", vmin=np.percentile(np.log(block), 5))
     left.set_axis_off()
+    # Cells are two frequencies of the image wide.
+    per_angstrom = SIZE * PIXEL / 2
+    left.plot([6, 6 + 0.2 * per_angstrom], [121, 121], color="white", lw=2)
+    left.text(6, 118, "0.2 / Å", color="white", size=9)
     left.set_title(f"diffractogram at {abs(tilts[-1]):.0f} mrad", fontsize=9)
     draw_tableau(fit, ax=middle)
     draw_probe(make_probe_image(probe, 160, 0.06), ax=right)

@@ -35,7 +35,8 @@ def test_errors_cover_the_truth_at_every_tilt():
         tilt = (0, 18, 34)[seed % 3] * np.exp(1j * seed)
         spectra, rings = _measure(tilt, seed)
         local = shift_coefficients(1e-3 * tilt) @ pack_parts(VALUES)
-        start = start_rings(spectra, rings, 1400.0)
+        start, strength = start_rings(spectra, rings, 1400.0)
+        assert strength > 10
         assert np.abs(start[:3] - local[:3]).max() < 80
         found, _, is_converged = fit_rings(spectra, rings, 1e-3 * tilt, local, start)
         assert is_converged
@@ -50,7 +51,7 @@ def test_slopes_say_how_held_coefficients_move_what_is_measured():
     tilt = 0.02j
     spectra, rings = _measure(1e3 * tilt, 3)
     local = shift_coefficients(tilt) @ pack_parts(VALUES)
-    start = start_rings(spectra, rings, 1400.0)
+    start, _ = start_rings(spectra, rings, 1400.0)
     found, values, _ = fit_rings(spectra, rings, tilt, local, start)
     step = np.zeros(25)
     for name, size in {"C3": 4e4, "S3.x": 2e4, "A3.y": 3e4}.items():
@@ -58,3 +59,12 @@ def test_slopes_say_how_held_coefficients_move_what_is_measured():
     moved, _, _ = fit_rings(spectra, rings, tilt, local + step, values)
     np.testing.assert_allclose(moved.values - found.values, found.slopes @ step, rtol=0.3, atol=0.3)
     assert np.abs(found.slopes @ step).max() > 2
+
+
+def test_where_there_are_no_rings_nothing_stands_out():
+    wavelength = electron_wavelength(ENERGY)
+    for seed in range(4):
+        image = np.random.default_rng(seed).poisson(100, (1, 320, 300)).astype(float)
+        spectra = measure_spectra(image, PIXEL, 160.0, (0.08, 0.6))
+        _, strength = start_rings(spectra, prepare_rings(spectra, wavelength, 35.0), 1400.0)
+        assert strength < 4.5

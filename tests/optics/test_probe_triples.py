@@ -15,12 +15,12 @@ VALUES = {"C1": 15, "A1": 20 - 30j, "B2": 60j, "A2": 100, "C3": 5e3, "S3": 1e3, 
 VALUES |= {"C5": 2e7}
 
 
-def _measure(tilt: complex, seed: int):
+def _measure(tilt: complex, seed: int, foci=FOCI):
     rng = np.random.default_rng(seed)
     particles = simulate_particles(N + 64, PIXEL, density=0.05, rng=rng)
     lens = to_krivanek({name: complex(value) for name, value in VALUES.items()})
     images = []
-    for added in FOCI:
+    for added in foci:
         scope = Microscope(energy_eV=ENERGY, semi_angle=25, source_size=0.8, **lens)
         scope = scope.model_copy(update={"defocus": scope.defocus + added})
         image = simulate_probe_image(
@@ -35,7 +35,7 @@ def _measure(tilt: complex, seed: int):
         )
         images.append(image)
     spectra = measure_spectra(np.array(images), PIXEL, 40.0, (0.04, 0.8))
-    return spectra, prepare_probes(spectra, electron_wavelength(ENERGY), 0.025, FOCI)
+    return spectra, prepare_probes(spectra, electron_wavelength(ENERGY), 0.025, foci)
 
 
 def test_errors_cover_the_truth_at_every_tilt():
@@ -79,3 +79,10 @@ def test_moments_and_one_probe_tell_where_to_begin():
     pulls = (found - truth) / np.sqrt(np.diag(covariance))
     assert np.abs(found[:3] - truth[:3]).max() < 3
     assert np.abs(pulls).max() < 5
+
+
+def test_moments_know_the_order_and_the_middle_of_the_focal_series():
+    truth = pack_parts(VALUES)[:3]
+    for foci in ((200.0, 0.0, -200.0), (-100.0, 0.0, 250.0)):
+        spectra, grid = _measure(0j, 5, foci)
+        assert np.abs(start_probes(spectra, grid) - truth).max() < 25

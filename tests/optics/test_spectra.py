@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from adatom.core.errors import ImageError
-from adatom.optics.spectra import fit_spectra, measure_spectra, radial_basis
+from adatom.core.errors import ConfigError, ImageError
+from adatom.optics.spectra import (
+    find_information,
+    fit_spectra,
+    measure_spectra,
+    radial_basis,
+)
 
 LIMITS = (0.05, 0.45)
 
@@ -84,8 +89,38 @@ def test_radial_basis_is_whole():
     assert basis.shape == (8, 60)
 
 
-def test_small_images_and_holes_are_refused():
-    with pytest.raises(ImageError, match=r"images: must be finite.*\(31, 64\)"):
+def test_a_fit_that_is_stuck_has_not_converged():
+    """Derivatives of the wrong sign: every step makes it worse, and the damping grows."""
+    rng = np.random.default_rng(6)
+    spectra = measure_spectra(3 * rng.standard_normal((1, 96, 96)), 1.0, 48.0, LIMITS)
+    shape = spectra.make_box()[0].shape
+
+    def model(values):
+        return np.full((1, 1, *shape), np.exp(values[0])), np.full((3, 1, 1, *shape), -1.0)
+
+    prior = np.diag([0.0, 1.0, 1.0])
+    assert not fit_spectra(spectra, model, np.zeros(3), prior).is_converged
+
+
+def test_information_is_the_inverse_of_the_error_of_a_power():
+    rng = np.random.default_rng(7)
+    spectra = measure_spectra(rng.standard_normal((2, 96, 96)), 1.0, 48.0, LIMITS)
+    shape = spectra.make_box()[0].shape
+    box = np.zeros((2, 2, *shape), complex)
+    slopes = np.zeros((2, 2, 2, *shape))
+    for image in range(2):
+        box[image, image] = slopes[image, image, image] = 1
+    expected = len(spectra.kx) * spectra.n_effective * np.eye(2)
+    np.testing.assert_allclose(find_information(spectra, box, slopes), expected, rtol=1e-9)
+
+
+def test_small_images_holes_and_blank_images_are_refused():
+    with pytest.raises(ImageError, match=r"images: must be at least 32 pixels.*\(31, 64\)"):
         measure_spectra(np.zeros((1, 31, 64)), 1.0, 20.0, LIMITS)
     with pytest.raises(ImageError, match="must be finite"):
         measure_spectra(np.full((1, 64, 64), np.nan), 1.0, 20.0, LIMITS)
+    with pytest.raises(ImageError, match=r"not the same everywhere \(got values from 7 to 7\)"):
+        measure_spectra(np.full((1, 64, 64), 7.0), 1.0, 20.0, LIMITS)
+    noise = np.random.default_rng(0).standard_normal((1, 64, 64))
+    with pytest.raises(ConfigError, match=r"k_min, k_max: must leave 50 frequencies .*from 0.3 to"):
+        measure_spectra(noise, 1.0, 20.0, (0.3, 0.301))

@@ -103,6 +103,59 @@ def test_tilts_that_cannot_see_an_order_are_named():
     assert "C3" in text
 
 
+@pytest.mark.parametrize(
+    ("n_tilts", "order", "n_free"),
+    [(1, 1, 0), (2, 1, 2), (3, 2, 1), (4, 3, 0), (5, 3, 2), (7, 2, 13)],
+)
+def test_degrees_of_freedom_are_equations_less_unknowns_and_drift(n_tilts, order, n_free):
+    """One tilt tells no drift; four tell third order and drift together, but not both."""
+    rng = np.random.default_rng(4)
+    measured = measure(draw_lens(rng), 9, rng)[:n_tilts]
+    result = fit_aberrations(measured, config=TableauConfig(order=order))
+    assert result.n_free == n_free
+    if n_free == 0:
+        assert result.chi_square < 0.1
+        assert not any("χ²" in note for note in result.warnings)
+    text = format_tableau(result)
+    assert ("π/4" in text) == (order > 1)
+    assert ("drifts" in text) == (n_tilts > 1)
+
+
+def test_numbers_are_rounded_as_their_errors_are():
+    measured = [
+        TiltMeasurement(0j, np.array([-1000.34, 0, 20]), ERROR / 64, np.zeros((3, len(PARTS))))
+    ]
+    text = format_tableau(fit_aberrations(measured, config=TableauConfig(order=1)))
+    assert "C1   -100.034 nm ±    0.050 nm" in text
+
+
+def test_the_tilt_that_disagrees_is_named():
+    rng = np.random.default_rng(5)
+    measured = measure(draw_lens(rng), 18, rng)
+    moved = measured[7].values + np.array([0, 300, 0])
+    measured[7] = replace(measured[7], values=moved)
+    (note,) = [note for note in fit(measured, TableauConfig(order=2)).warnings if "χ²" in note]
+    assert "tilt 8 least of all" in note
+
+
+@pytest.mark.parametrize("turn", [0.4, np.pi / 2, np.pi])
+def test_a_turned_tableau_has_turned_coefficients(turn):
+    """A coefficient of symmetry m turns its argument by m times the angle."""
+    rng = np.random.default_rng(6)
+    measured = measure(draw_lens(rng), 34, rng)
+    spin = np.exp(1j * turn)
+    turned = []
+    for seen in measured:
+        astigmatism = spin**2 * complex(*seen.values[1:])
+        values = np.array([seen.values[0], astigmatism.real, astigmatism.imag])
+        turned.append(replace(seen, tilt=seen.tilt * spin, values=values))
+    first, second = (fit(found, TableauConfig()) for found in (measured, turned))
+    assert second.chi_square == pytest.approx(first.chi_square)
+    for name, value in first.table.values.items():
+        expected = value * spin ** find_symmetry(name)
+        assert abs(second.table.values[name] - expected) < 1e-3 * first.table.errors[name]
+
+
 def test_wrong_requests_are_refused():
     with pytest.raises(ConfigError, match=r"without: must be of C1.*not Q1"):
         TableauConfig.from_mapping({"without": ["Q1"]}, source="tableau.toml")

@@ -5,7 +5,7 @@ import pytest
 
 from adatom.core.errors import ConfigError, ImageError
 from adatom.optics.aberration_table import name_parts
-from adatom.optics.ceos import to_krivanek
+from adatom.optics.ceos import find_symmetry, to_krivanek
 from adatom.optics.microscope import Microscope
 from adatom.optics.tableau_images import (
     FilmConfig,
@@ -34,10 +34,9 @@ def check(result, truth: dict[str, complex], names: list[str]) -> None:
     assert result.chi_square / result.n_free < 2.5  # small: this lens has no orders above the third
 
 
-def test_a_film_tells_coma_and_three_fold_astigmatism():
-    rng = np.random.default_rng(1)
-    truth, tilts = VALUES | {"C1": -1000 + 0j}, make_tilts(8, 12)
-    images = []
+def make_film(tilts: np.ndarray, truth: dict[str, complex], seed: int) -> np.ndarray:
+    """Images of a film whose tilts are 1 % larger than told, while the focus drifts."""
+    rng, images = np.random.default_rng(seed), []
     for number, (x, y) in enumerate(1.01 * tilts):
         scope = ImagingMicroscope(
             energy_eV=200e3,
@@ -47,12 +46,45 @@ def test_a_film_tells_coma_and_three_fold_astigmatism():
             **to_krivanek(truth | {"C1": truth["C1"] + 2 * number}),
         )
         images.append(simulate_film(scope, 320, 0.5, dose=2000, drift=(0.2, 0.2), rng=rng))
+    return np.array(images)
+
+
+def test_a_film_tells_coma_and_three_fold_astigmatism():
+    truth, tilts = VALUES | {"C1": -1000 + 0j}, make_tilts(8, 12)
     config = FilmConfig(order=2, defocus=1050)
-    result = fit_film_tableau(np.array(images), tilts, 0.5, config=config)
+    result = fit_film_tableau(make_film(tilts, truth, 1), tilts, 0.5, config=config)
     check(result, truth, ["C1", "A1", "B2", "A2"])
     assert result.warnings == ()
     assert result.table.errors["B2"] < 40
     assert len(result.tilts) == 9
+
+
+def test_overfocus_and_images_with_x_and_y_exchanged():
+    """A mirror at the diagonal turns a coefficient c of symmetry m into iᵐ c*."""
+    truth, tilts = VALUES | {"C1": 1000 + 0j}, make_tilts(4, 12)
+    images = make_film(tilts, truth, 3)[:, :301]
+    config = FilmConfig(order=2, defocus=-950)
+    result = fit_film_tableau(images, tilts, 0.5, config=config)
+    check(result, truth, ["C1", "A1", "B2", "A2"])
+    mirrored = fit_film_tableau(images.transpose(0, 2, 1), tilts[:, ::-1], 0.5, config=config)
+    for name, value in result.table.values.items():
+        expected = 1j ** find_symmetry(name) * value.conjugate()
+        assert abs(mirrored.table.values[name] - expected) < 0.2 * result.table.errors[name]
+
+
+def test_images_without_rings_or_too_small_are_named():
+    tilts = make_tilts(4, 12)
+    images = make_film(tilts, VALUES | {"C1": -1000 + 0j}, 4)
+    images[2] = np.random.default_rng(0).poisson(500, images[2].shape)
+    config = FilmConfig(order=2, defocus=1000)
+    notes = fit_film_tableau(images, tilts, 0.5, config=config).warnings
+    (note,) = [note for note in notes if "no rings" in note]
+    assert note.startswith("image 3 shows no rings within half of the defocus of 1000 Å")
+    small = fit_film_tableau(
+        images[:1, :160, :200], tilts[:1], 0.5, config=config.model_copy(update={"order": 1})
+    )
+    (note,) = small.warnings
+    assert "images of 80 Å do not hold the rings up to k_max: they must be 120 Å wide" in note
 
 
 def test_probes_tell_coma_and_three_fold_astigmatism():
@@ -86,6 +118,25 @@ def test_probes_tell_coma_and_three_fold_astigmatism():
 def test_images_tilts_and_pixels_must_fit_together(shape, tilts, pixel_size, error, message):
     with pytest.raises(error, match=message):
         fit_film_tableau(np.zeros(shape), np.zeros((tilts, 2)), pixel_size, config=FilmConfig())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"tilts": np.full((2, 2), np.nan)}, ImageError, r"tilts: must be finite.*got \[\[nan"),
+        ({"images": np.zeros((2, 64, 64))}, ImageError, r"tilt 1: images: must be .* not the same"),
+        ({"images": np.zeros((0, 64, 64)), "tilts": np.zeros((0, 2))}, ImageError, "N tilts"),
+    ],
+)
+def test_what_no_fit_can_use_is_refused(change, error, message):
+    given = {"images": np.ones((2, 64, 64)), "tilts": np.zeros((2, 2)), "pixel_size": 0.5} | change
+    with pytest.raises(error, match=message):
+        fit_film_tableau(**given, config=FilmConfig())
+
+
+def test_rings_need_a_defocus():
+    with pytest.raises(ConfigError, match=r"defocus: must not be 0"):
+        FilmConfig.from_mapping({"defocus": 0}, source="a.toml")
 
 
 def test_a_triple_has_three_images_around_focus():

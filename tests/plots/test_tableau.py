@@ -17,6 +17,7 @@ def test_lines_lie_along_the_azimuth_of_the_astigmatism():
     ]
     ax = draw_tableau(fit_aberrations(seen, config=TableauConfig(order=2)))
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # y down
+    assert ax.get_title(loc="left").startswith("χ² ")
     line = ax.lines[0]
     slope = np.ptp(line.get_ydata()) / np.ptp(line.get_xdata())
     assert np.rad2deg(np.arctan(slope)) == pytest.approx(30, abs=1)

@@ -54,16 +54,26 @@ class AberrationTable:
 
     def __post_init__(self) -> None:
         n_parts = len(name_parts(self.values))
+        for name, value in self.values.items():
+            if not np.isfinite(value):
+                raise ConfigError(f"values: must be finite (got {name} = {value:g})")
         for name, error in self.errors.items():
             if name not in self.values or not 0 <= error < np.inf:
                 raise ConfigError(
                     f"errors: must be numbers of at least 0 for coefficients that are there (got "
                     f"{name} = {error:g})"
                 )
-        if self.covariance is not None and np.shape(self.covariance) != (n_parts, n_parts):
+        if self.covariance is None:
+            return
+        if np.shape(self.covariance) != (n_parts, n_parts):
             raise ConfigError(
                 f"covariance: must have {n_parts} rows and columns, one for each real number "
                 f"(got shape {np.shape(self.covariance)})"
+            )
+        variances = np.diag(self.covariance)
+        if not (np.isfinite(self.covariance).all() and (variances >= 0).all()):
+            raise ConfigError(
+                f"covariance: must be finite, with variances of at least 0 (got {variances})"
             )
 
 
@@ -253,7 +263,12 @@ def _from_toml(content: Mapping[str, Any], path: Path) -> AberrationTable:
     errors: dict[str, float] = {}
     try:
         for name, item in content["aberrations"].items():
-            find_symmetry(name)
+            wanted = {"x", "y"} if find_symmetry(name) else {"x"}
+            if not wanted <= set(item) <= wanted | {"error"}:
+                raise ConfigError(
+                    f"{name}: must have {' and '.join(sorted(wanted))}, and may have error (got "
+                    f"{', '.join(item)})"
+                )
             values[name] = complex(float(item["x"]), float(item.get("y", 0)))
             if "error" in item:
                 errors[name] = float(item["error"])

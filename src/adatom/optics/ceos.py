@@ -161,12 +161,13 @@ def to_krivanek(values: Mapping[str, complex]) -> dict[str, float]:
     Parameters
     ----------
     values : mapping
-        Coefficients in the conjugate form, Å, by name; those left out are 0.
+        Coefficients in the conjugate form, Å, by name.
 
     Returns
     -------
     dict
-        `defocus`, `C12`, `phi12`, … for `lens.model_copy(update=…)`: Å and degrees.
+        Of these coefficients alone `defocus`, `C12`, `phi12`, … for `lens.model_copy(update=…)`: Å
+        and degrees.
 
     Notes
     -----

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adatom.optics.spectra import Spectra, exp_bounded, fit_spectra, radial_basis
+from adatom.optics.spectra import (
+    Spectra,
+    exp_bounded,
+    find_information,
+    fit_spectra,
+    radial_basis,
+)
 from adatom.optics.tilt import PARTS, TiltMeasurement, phase_basis
 
 _N_NODES = 6  # of the film's spectrum: too few to follow rings
@@ -118,11 +124,10 @@ def fit_rings(
 
     fit = fit_spectra(spectra, model, start, np.diag(tight**2))
     expected, slopes = _expect(rings, tilt, fit.values, held)
-    relative = (spectra.look(slopes[:, None, None]) / spectra.look(expected[None, None]))[..., 0, 0]
-    mixed = spectra.n_effective * relative[: len(start)] @ relative[len(start) :].T
+    information = find_information(spectra, expected[None, None], slopes[:, None, None])
     all_slopes = np.zeros((3, len(PARTS)))
-    all_slopes[:, _HELD] = -(fit.gain @ mixed)[:3]
-    measured = TiltMeasurement(tilt, fit.values[:3], fit.covariance[:3, :3], all_slopes)
+    all_slopes[:, _HELD] = -(fit.gain @ information[: len(start), len(start) :])[:3]
+    measured = TiltMeasurement(tilt, fit.values[:3], fit.covariance, all_slopes)
     return measured, fit.values, fit.is_converged
 
 
@@ -156,7 +161,7 @@ def _expect(
     return film * shape + noise, slopes
 
 
-def start_rings(spectra: Spectra, rings: Rings, defocus: float) -> np.ndarray:
+def start_rings(spectra: Spectra, rings: Rings, defocus: float) -> tuple[np.ndarray, float]:
     """Search the rings for C1' and A1', and guess the spectra of film and noise.
 
     Parameters
@@ -173,6 +178,9 @@ def start_rings(spectra: Spectra, rings: Rings, defocus: float) -> np.ndarray:
     -------
     (P,) array
         Parameters for `fit_rings`.
+    float
+        Standard deviations by which the rings stand out from noise; the search finds up to about 4
+        where there are none.
     """
     power = spectra.values[:, 0, 0].real
     radius = np.hypot(spectra.kx, spectra.ky)
@@ -183,15 +191,19 @@ def start_rings(spectra: Spectra, rings: Rings, defocus: float) -> np.ndarray:
     smooth = np.convolve(np.pad(smooth, 2, "edge"), np.full(5, 0.2), "valid")
     flat = power / smooth[shell] - 1
     theta = rings.wavelength * (spectra.kx + 1j * spectra.ky)
-    found = _search(flat, theta, rings.wavelength, defocus)
+    found, score = _search(flat, theta, rings.wavelength, defocus)
+    # The power of noise varies by its mean, and the mean square of a cosine is a half.
+    strength = score / np.sqrt(len(flat) / 2 / spectra.n_effective)
     logarithm = np.log(2 * np.maximum(smooth - floor, 0.05 * floor))[shell]
     basis = radial_basis(spectra.kx, spectra.ky, _find_nodes(spectra))
     film = np.linalg.lstsq(basis.T, logarithm, rcond=None)[0]
-    return np.concatenate([found, film, [np.log(floor), 0.0, 0.0]])
+    return np.concatenate([found, film, [np.log(floor), 0.0, 0.0]]), strength
 
 
-def _search(flat: np.ndarray, theta: np.ndarray, wavelength: float, defocus: float) -> np.ndarray:
-    """C1' and A1' whose rings agree best with the flattened spectrum, on a grid."""
+def _search(
+    flat: np.ndarray, theta: np.ndarray, wavelength: float, defocus: float
+) -> tuple[np.ndarray, float]:
+    """C1' and A1' whose rings agree best with the flattened spectrum, and how well they do."""
     square = np.abs(theta) ** 2
     period = wavelength / square.max()  # of the outermost ring, Å of defocus
     foci = -defocus + np.arange(-0.5 * abs(defocus), 0.5 * abs(defocus), period / 6)
@@ -212,4 +224,4 @@ def _search(flat: np.ndarray, theta: np.ndarray, wavelength: float, defocus: flo
         inside = (places >= 0) & (places < len(foci))
         score += np.where(inside, values[np.clip(places, 0, len(foci) - 1)], 0)
     best = np.unravel_index(np.argmax(score), score.shape)
-    return np.array([foci[best[2]], x[best[:2]], y[best[:2]]])
+    return np.array([foci[best[2]], x[best[:2]], y[best[:2]]]), float(score[best])

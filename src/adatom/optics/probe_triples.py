@@ -8,6 +8,7 @@ from scipy.fft import next_fast_len
 from adatom.optics.spectra import (
     Spectra,
     exp_bounded,
+    find_information,
     fit_spectra,
     radial_basis,
 )
@@ -127,8 +128,10 @@ def fit_probes(
 
     Notes
     -----
-    The cross spectra are S T_i T_j* exp(-2πi k·(r_i - r_j)) plus the noise of each image: T the
-    transform of a probe, and S that of the object, in which the size of the source is contained.
+    The cross spectra are S T_i* T_j exp(-2πi k·(r_i - r_j)) plus the noise of each image: T the
+    transform of a probe P, and S that of the object, in which the size of the source is contained.
+    T is conjugate as the image is the sum of O(r') P(r' - r) over r', in which a point looks like
+    the probe turned by half a turn.
     """
     tight = np.zeros(len(start))
     tight[3 + _N_SHIFTS :] = 1 / 5
@@ -139,14 +142,9 @@ def fit_probes(
 
     fit = fit_spectra(spectra, model, start, np.diag(tight**2))
     box, slopes = _expect(grid, fit.values, local, len(PARTS))
-    inverse = np.linalg.inv(spectra.look(box))
-    shares = (inverse @ spectra.look(slopes)).transpose(0, 1, 3, 2)
-    turned = shares.transpose(0, 1, 3, 2).reshape(len(slopes), -1)
-    shares = shares.reshape(len(slopes), -1)
-    n_held = len(PARTS) - 3
-    mixed = spectra.n_effective * (turned[:-n_held] @ shares[-n_held:].T).real
+    information = find_information(spectra, box, slopes)
     all_slopes = np.zeros((3, len(PARTS)))
-    all_slopes[:, 3:] = -(fit.gain @ mixed)[:3]
+    all_slopes[:, 3:] = -(fit.gain @ information[: len(start), len(start) :])[:3]
     measured = TiltMeasurement(tilt, fit.values[:3], fit.covariance, all_slopes)
     return measured, fit.values, fit.is_converged
 
@@ -188,17 +186,20 @@ def _expect(
 def _transfer(
     grid: ProbeGrid, coefficients: np.ndarray, focus: float, n_slopes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Transform of a probe over the box, and its derivatives by the first coefficients."""
+    """Transform of a point's image over the box, and its derivatives by the first coefficients.
+
+    A scan moves the probe over the point, so that its image is the probe turned by half a turn.
+    """
     # The first of the parts is C1.
     moved = coefficients + focus * (np.arange(len(coefficients)) == 0)
     spectrum = grid.aperture * np.exp(-1j * np.tensordot(moved, grid.basis, 1))
     wave = np.fft.ifft2(spectrum)
     whole = np.sum(np.abs(wave) ** 2)
-    found = np.fft.fft2(np.abs(wave) ** 2)[grid.cells] / whole
+    found = np.fft.fft2(np.abs(wave) ** 2)[grid.cells].conj() / whole
     slopes = []
     for phase in grid.basis[:n_slopes]:
         change = np.fft.ifft2(-1j * phase * spectrum)
-        slopes.append(np.fft.fft2(2 * (wave.conj() * change).real)[grid.cells] / whole)
+        slopes.append(np.fft.fft2(2 * (wave.conj() * change).real)[grid.cells].conj() / whole)
     return found, np.array(slopes)
 
 
@@ -220,7 +221,8 @@ def start_probes(spectra: Spectra, grid: ProbeGrid) -> np.ndarray:
     Notes
     -----
     At low frequencies the power of a defocused image falls as 1 - 4π² k·M k with the second moments
-    M of its probe, and M(+Δ) - M(-Δ) = α² Δ (C1' 1 + A1'), whatever object and source are.
+    M of its probe, and M(+Δ) - M(-Δ) = α² Δ (C1' 1 + A1'), whatever object and source are; the
+    middle of the two foci adds to C1' where it is not 0.
     """
     kx, ky = spectra.kx, spectra.ky
     radius = np.hypot(kx, ky)
@@ -231,7 +233,9 @@ def start_probes(spectra: Spectra, grid: ProbeGrid) -> np.ndarray:
     forms = np.array([kx**2 + ky**2, kx**2 - ky**2, 2 * kx * ky])[:, low]
     half = (grid.foci[over] - grid.foci[under]) / 2
     factor = -4 * np.pi**2 * grid.semi_angle**2 * half
-    return np.clip(np.linalg.lstsq(forms.T, ratio, rcond=None)[0] / factor, -half, half)
+    found = np.linalg.lstsq(forms.T, ratio, rcond=None)[0] / factor
+    found[0] -= (grid.foci[over] + grid.foci[under]) / 2
+    return np.clip(found, -half, half)
 
 
 def follow_probes(

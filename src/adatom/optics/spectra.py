@@ -6,8 +6,10 @@ from itertools import product
 
 import numpy as np
 
-from adatom.core.errors import ImageError
+from adatom.core.errors import ConfigError, ImageError
 
+_FEWEST_PIXELS = 32
+_FEWEST_FREQUENCIES = 50  # some for each of about 15 parameters
 _MOST_STEPS = 60
 _TAPS_OF_HANN = {-1: -0.25, 0: 0.5, 1: -0.25}  # transform of the window
 _POWER_OF_HANN = {-1: 1 / 6, 0: 2 / 3, 1: 1 / 6}
@@ -131,7 +133,9 @@ def measure_spectra(
     Raises
     ------
     ImageError
-        If an image is too small or holds values that are not finite.
+        If an image is too small, holds values that are not finite, or is the same everywhere.
+    ConfigError
+        If a tile has too few frequencies between the limits.
 
     Notes
     -----
@@ -140,10 +144,16 @@ def measure_spectra(
     that of independent values: 35/18 for a tile with itself.
     """
     shape = images.shape[-2:]
-    if min(shape) < 32 or not np.isfinite(images).all():
+    if min(shape) < _FEWEST_PIXELS:
         raise ImageError(
-            f"images: must be finite and at least 32 pixels along each side (got {shape})"
+            f"images: must be at least {_FEWEST_PIXELS} pixels along each side (got {shape})"
         )
+    for image in images:
+        if not np.isfinite(image).all() or np.ptp(image) == 0:
+            raise ImageError(
+                "images: must be finite and not the same everywhere (got values from "
+                f"{image.min():g} to {image.max():g})"
+            )
     tile_px = min(2 * int(np.ceil(length / pixel_size / 2)), 2 * (min(shape) // 2))
     starts = [_place_tiles(side, tile_px) for side in shape]
     line = np.hanning(tile_px + 1)[:-1]
@@ -153,6 +163,11 @@ def measure_spectra(
     radius = np.hypot(kx, ky)
     is_half = (kx > 0) | ((kx == 0) & (ky > 0))
     kept = is_half & (radius >= limits[0]) & (radius <= limits[1])
+    if kept.sum() < _FEWEST_FREQUENCIES:
+        raise ConfigError(
+            f"k_min, k_max: must leave {_FEWEST_FREQUENCIES} frequencies of a tile of {tile_px} "
+            f"pixels (got {kept.sum()} from {limits[0]:g} to {limits[1]:g} 1/Å)"
+        )
     total = np.zeros((kept.sum(), len(images), len(images)), complex)
     for top in starts[0]:
         for left in starts[1]:
@@ -270,11 +285,10 @@ def fit_spectra(
     for _ in range(_MOST_STEPS):
         pull = gradient - prior @ (values - start)
         full = information + prior
-        step = np.linalg.solve(full + damping * np.diag(np.diag(full)), pull)
-        promise = pull @ step
+        promise = pull @ np.linalg.solve(full, pull)
         if promise < tolerance:
             break
-        trial = values + step
+        trial = values + np.linalg.solve(full + damping * np.diag(np.diag(full)), pull)
         new = _weigh(spectra, *model(trial))
         before, after = (off @ prior @ off for off in (values - start, trial - start))
         if new[2] + after < deviance + before:
@@ -287,6 +301,32 @@ def fit_spectra(
     covariance += gain[:3] @ prior @ gain[:3].T
     is_converged = bool(promise < tolerance and np.isfinite(deviance))
     return SpectrumFit(values, covariance, gain, is_converged)
+
+
+def find_information(spectra: Spectra, box: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Fisher information of parameters of a model.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        What was measured; only its frequencies and draws are looked at.
+    box : (C, C, H, W) array
+        Spectra of the model over the box.
+    slopes : (P, C, C, H, W) array
+        Their derivatives.
+
+    Returns
+    -------
+    (P, P) array
+        n Σ tr(S⁻¹ ∂S S⁻¹ ∂S).
+    """
+    shares = _multiply(np.linalg.inv(spectra.look(box)), spectra.look(slopes))
+    return _pair_shares(shares, spectra.n_effective)
+
+
+def _pair_shares(shares: np.ndarray, n_effective: float) -> np.ndarray:
+    turned = shares.transpose(0, 1, 3, 2).reshape(len(shares), -1)
+    return n_effective * (shares.reshape(len(shares), -1) @ turned.T).real
 
 
 def _weigh(
@@ -302,8 +342,7 @@ def _weigh(
     shares = _multiply(inverse, spectra.look(slopes))
     excess = (ratio - np.eye(expected.shape[-1])).transpose(0, 2, 1).reshape(-1)
     gradient = n * (shares.reshape(len(slopes), -1) @ excess).real
-    turned = shares.transpose(0, 1, 3, 2).reshape(len(slopes), -1)
-    information = n * (shares.reshape(len(slopes), -1) @ turned.T).real
+    information = _pair_shares(shares, n)
     deviance = 2 * n * float(np.sum(volume + np.trace(ratio, axis1=1, axis2=2).real))
     return gradient, information, deviance
 

@@ -114,13 +114,13 @@ class TableauFit:
     chi_square : float
         Sum of squared residuals over their errors.
     n_free : int
-        Degrees of freedom.
+        Degrees of freedom: equations less the unknowns that they settle; 0 if none is left over.
     quarter_angle : float
         Angle up to which aberrations but C1 and A1 turn the phase by at most π/4, mrad.
     tilt_scale, tilt_scale_err : float
         True tilts over those told, minus 1, and its error.
     focus_drift, focus_drift_err : float
-        Drift of C1 from tilt to tilt, and its error, Å.
+        Drift of C1, which is the negative defocus, from tilt to tilt, and its error, Å.
     tilts : DataFrame
         One row per tilt: `tilt_x tilt_y` (mrad), `C1 A1_x A1_y` measured, their errors `C1_err
         A1_x_err A1_y_err`, and what the fit expects, `C1_fit A1_x_fit A1_y_fit` (Å).
@@ -206,7 +206,11 @@ def fit_aberrations(
     found = _solve(np.linalg.solve(root, design[:, is_kept]), np.linalg.solve(root, values), scales)
     unknowns, covariance, lone = np.zeros(len(is_kept)), np.zeros((len(is_kept),) * 2), np.ones(27)
     unknowns[is_kept], covariance[np.ix_(is_kept, is_kept)], lone[is_kept] = found[:3]
-    n_free = max(3 * len(measurements) - n_asked - 1, 1)
+    # The drift, too, is known beforehand by next to nothing.
+    is_free = np.array([part[:2] in config.asked for part in PARTS] + [False, True])[is_kept]
+    settled = 1 - np.diag(found[1]) / scales**2
+    n_free = 3 * len(measurements) - round(float(settled[is_free].sum()))
+    residuals = (values - design @ unknowns).reshape(-1, 3)
     errors = np.sqrt(np.diag(covariance))
     table = _make_table(unknowns, covariance, config)
     wavelength = electron_wavelength(config.energy_eV)
@@ -223,8 +227,8 @@ def fit_aberrations(
         tilt_scale_err=float(errors[-2]),
         focus_drift=float(unknowns[-1]),
         focus_drift_err=float(errors[-1]),
-        tilts=_list_tilts(measurements, (values - design @ unknowns).reshape(-1, 3)),
-        warnings=_find_doubts(measurements, table, found[3], n_free),
+        tilts=_list_tilts(measurements, residuals),
+        warnings=_find_doubts(measurements, table, residuals, (found[3], n_free)),
         parts=unknowns[: len(PARTS)],
         part_errors=errors[: len(PARTS)],
         measurements=tuple(measurements),
@@ -319,7 +323,10 @@ def _list_tilts(measurements: Sequence[TiltMeasurement], residuals: np.ndarray) 
 
 
 def _find_doubts(
-    measurements: Sequence[TiltMeasurement], table: AberrationTable, chi_square: float, n_free: int
+    measurements: Sequence[TiltMeasurement],
+    table: AberrationTable,
+    residuals: np.ndarray,
+    fit: tuple[float, int],
 ) -> tuple[str, ...]:
     notes = []
     largest = 1e3 * max(abs(seen.tilt) for seen in measurements)
@@ -331,10 +338,17 @@ def _find_doubts(
                 f"{error / factor:.2g} {unit} is above its size in a tuned microscope, "
                 f"{TYPICAL[name] / factor:g} {unit}"
             )
-    if chi2.sf(chi_square, n_free) < _UNLIKELY:
+    chi_square, n_free = fit
+    if n_free > 0 and chi2.sf(chi_square, n_free) < _UNLIKELY:
+        # By their astigmatism, as the focus wanders.
+        off = [
+            residual[1:] @ np.linalg.solve(seen.covariance[1:, 1:], residual[1:])
+            for seen, residual in zip(measurements, residuals, strict=True)
+        ]
         notes.append(
             f"χ² of {chi_square:.0f} for {n_free} degrees of freedom: the coefficients do not "
-            "explain the tilts; one may be left out, or the focus wander by more than focus_walk"
+            f"explain the tilts, tilt {np.argmax(off) + 1} least of all; one may be left out, the "
+            "focus may wander by more than focus_walk, or a tilt be another than was told"
         )
     return tuple(notes)
 
@@ -350,7 +364,8 @@ def format_tableau(fit: TableauFit) -> str:
     Returns
     -------
     str
-        One line per coefficient, then χ², the π/4 angle, the scale of the tilts and the drift.
+        One line per coefficient, its size rounded as its error is, then χ², and the π/4 angle, the
+        scale of the tilts and the drift where the tableau tells them.
     """
     lines = ["       size          1σ           azimuth     conditioning"]
     for name, value in fit.table.values.items():
@@ -358,14 +373,18 @@ def format_tableau(fit: TableauFit) -> str:
         size, angle = write_polar(name, value)
         turn = f"{angle:9.1f}°" if find_symmetry(name) else " " * 10
         error = fit.table.errors[name] / factor
+        n_decimals = int(np.clip(1 - np.floor(np.log10(error)), 0, 6))
         lines.append(
-            f"{name} {size / factor:10.3g} {unit} ± {error:8.2g} {unit} {turn} "
-            f"{fit.conditioning[name]:14.1f}"
+            f"{name} {size / factor:10.{n_decimals}f} {unit} ± {error:8.{n_decimals}f} {unit} "
+            f"{turn} {fit.conditioning[name]:14.1f}"
         )
-    lines += [
-        f"χ² {fit.chi_square:.1f} for {fit.n_free} degrees of freedom",
-        f"π/4 angle {fit.quarter_angle:.1f} mrad (without C1 and A1)",
-        f"tilts {100 * fit.tilt_scale:+.2f} ± {100 * fit.tilt_scale_err:.2f} % larger than told",
-        f"focus drifts by {fit.focus_drift:+.2f} ± {fit.focus_drift_err:.2f} Å from tilt to tilt",
-    ]
+    lines.append(f"χ² {fit.chi_square:.1f} for {fit.n_free} degrees of freedom")
+    if not {"C1", "A1"}.issuperset(fit.table.values):
+        lines.append(f"π/4 angle {fit.quarter_angle:.1f} mrad (of these without C1 and A1)")
+    if len(fit.measurements) > 1:
+        scale, drift = 100 * fit.tilt_scale, fit.focus_drift
+        lines += [
+            f"tilts {scale:+.2f} ± {100 * fit.tilt_scale_err:.2f} % beyond those told",
+            f"C1 drifts by {drift:+.2f} ± {fit.focus_drift_err:.2f} Å from tilt to tilt",
+        ]
     return "\n".join(lines)

@@ -34,6 +34,9 @@ _LOOSE = 3.0  # the same for a probe, whose every triple sees all coefficients
 _WANDER = 5.0  # Å: of the focus from triple to triple
 _MOST_ROUNDS = 8
 _REST = 0.1  # of its error, by which no coefficient moves any more
+_SHORTEST = 40.0  # Å: side of a tile, however small the defocus
+_DARK = 4.5  # standard deviations: rings that stand out by less may be noise
+_FEWEST_TILES = 3.0  # along the side of a probe's image, or errors come out too small
 
 # From the number of a tilt, coefficients around it and parameters found before.
 Found = tuple[TiltMeasurement, np.ndarray, bool]
@@ -49,6 +52,13 @@ class FilmConfig(TableauConfig):
     focal_spread: float = Field(
         35.0, gt=0, description="Focal spread, 1/e half-width, Å; right within 30 %."
     )
+
+    @field_validator("defocus")
+    @classmethod
+    def _shows_rings(cls, defocus: float) -> float:
+        if defocus == 0:
+            raise ValueError("must not be 0, as there are no rings in focus")
+        return defocus
 
 
 class ProbeConfig(TableauConfig):
@@ -107,16 +117,36 @@ def fit_film_tableau(
     directions = _check(images, tilts, pixel_size, config, 3)
     wavelength = electron_wavelength(config.energy_eV)
     lag = 2 * wavelength * abs(config.defocus) * config.k_max
-    limits = (config.k_min, config.k_max)
-    spectra = [measure_spectra(image[None], pixel_size, _REACH * lag, limits) for image in images]
+    spectra = _measure_spectra(images[:, None], pixel_size, _REACH * lag, config)
     rings = prepare_rings(spectra[0], wavelength, config.focal_spread)
 
     def measure(number: int, local: np.ndarray, known: np.ndarray) -> Found:
         return fit_rings(spectra[number], rings, directions[number], local, known)
 
-    starts = [start_rings(seen, rings, config.defocus) for seen in spectra]
+    begun = [start_rings(seen, rings, config.defocus) for seen in spectra]
+    notes = _find_film_doubts(
+        [strength for _, strength in begun], pixel_size * min(images.shape[-2:]), config
+    )
+    starts = [parameters for parameters, _ in begun]
     point = _start_inside(measure, directions, starts, config)
-    return _iterate(measure, directions, (point, starts), config, report)
+    return _warn(_iterate(measure, directions, (point, starts), config, report), notes)
+
+
+def _find_film_doubts(strengths: Sequence[float], side: float, config: FilmConfig) -> list[str]:
+    """What the rings found, and the side of the images, Å, say against a tableau."""
+    notes = [
+        f"image {number} shows no rings within half of the defocus of {config.defocus:g} Å (what "
+        f"comes nearest stands out by {strength:.1f} standard deviations)"
+        for number, strength in enumerate(strengths, 1)
+        if strength < _DARK
+    ]
+    lag = 2 * electron_wavelength(config.energy_eV) * abs(config.defocus)
+    if side < _REACH * lag * config.k_max:
+        notes.append(
+            f"images of {side:.0f} Å do not hold the rings up to k_max: they must be "
+            f"{_REACH * lag * config.k_max:.0f} Å wide, or k_max {side / (_REACH * lag):.2g} 1/Å"
+        )
+    return notes
 
 
 def fit_probe_tableau(
@@ -155,15 +185,19 @@ def fit_probe_tableau(
     wavelength = electron_wavelength(config.energy_eV)
     angle = 1e-3 * config.semi_angle
     widest = 2 * angle * max(abs(focus) for focus in config.focal_series)
-    limits = (config.k_min, config.k_max)
-    spectra = [measure_spectra(triple, pixel_size, _REACH * widest, limits) for triple in images]
+    spectra = _measure_spectra(images, pixel_size, _REACH * widest, config)
     grid = prepare_probes(spectra[0], wavelength, angle, config.focal_series)
 
     def measure(number: int, local: np.ndarray, known: np.ndarray) -> Found:
         return fit_probes(spectra[number], grid, directions[number], local, known)
 
     start = _follow_inside(spectra, grid, directions, config)
-    return _iterate(measure, directions, start, config, report)
+    result = _iterate(measure, directions, start, config, report)
+    side, wanted = pixel_size * min(images.shape[-2:]), _FEWEST_TILES * _REACH * widest
+    if side < wanted:
+        note = f"images of {side:.0f} Å make errors too small: they should be {wanted:.0f} Å wide"
+        return _warn(result, [note])
+    return result
 
 
 def _check(
@@ -171,7 +205,10 @@ def _check(
 ) -> list[complex]:
     """Refuse what does not fit together; give the tilts as complex numbers, rad."""
     given = np.asarray(tilts, float)
-    if np.ndim(images) != n_dims or given.shape != (len(images), 2):
+    if not np.isfinite(given).all():
+        raise ImageError(f"tilts: must be finite numbers, mrad (got {given.tolist()})")
+    n_images = len(images)
+    if np.ndim(images) != n_dims or given.shape != (n_images, 2) or n_images == 0:
         wanted = "(N, H, W)" if n_dims == 3 else "(N, 3, H, W)"
         raise ImageError(
             f"images: must be {wanted} with N tilts along x and y (got {np.shape(images)} and "
@@ -187,6 +224,24 @@ def _check(
             f"of the pixels (got {config.k_max:g})"
         )
     return [complex(1e-3 * x, 1e-3 * y) for x, y in given]
+
+
+def _measure_spectra(
+    images: np.ndarray, pixel_size: float, length: float, config: TableauConfig
+) -> list[Spectra]:
+    """Spectra of the (N, C, H, W) images of all tilts, in tiles of one length, Å."""
+    found = []
+    for number, seen in enumerate(images, 1):
+        try:
+            limits = (config.k_min, config.k_max)
+            found.append(measure_spectra(seen, pixel_size, max(length, _SHORTEST), limits))
+        except ImageError as error:
+            raise ImageError(f"tilt {number}: {error}") from error
+    return found
+
+
+def _warn(fit: TableauFit, notes: Sequence[str]) -> TableauFit:
+    return replace(fit, warnings=(*fit.warnings, *notes))
 
 
 def _start_inside(
@@ -250,12 +305,17 @@ def _iterate(
         ]
         known = [parameters for _, parameters, _ in found]
         result = fit_aberrations([seen for seen, *_ in found], config=config, point=point)
-        moved = np.abs(result.parts - point.parts)
+        moved = np.abs(result.parts - point.parts) > _REST * result.part_errors
         point = Point(result.parts, result.tilt_scale)
-        if (moved <= _REST * result.part_errors).all():
+        if not moved.any():
             break
     restless = [str(number) for number, (*_, is_at_rest) in enumerate(found, 1) if not is_at_rest]
+    notes = []
+    if moved.any():
+        names = dict.fromkeys(
+            part[:2] for part, is_moving in zip(PARTS, moved, strict=True) if is_moving
+        )
+        notes.append(f"{', '.join(names)} did not come to rest in {_MOST_ROUNDS} rounds")
     if restless:
-        note = f"the fit of tilt {', '.join(restless)} did not come to rest"
-        return replace(result, warnings=(*result.warnings, note))
-    return result
+        notes.append(f"the fit of tilt {', '.join(restless)} did not come to rest")
+    return _warn(result, notes)

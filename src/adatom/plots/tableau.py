@@ -24,7 +24,7 @@ def draw_tableau(fit: TableauFit, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
         Tilts in mrad, y pointing down as in the images. Lines lie along the azimuth of A1', as long
-        as it is large; colors of the points are C1'.
+        as it is large; colors of the points are C1'. χ² and its degrees of freedom stand above.
     """
     ax = make_axes(ax, (4.6, 3.6))
     table = fit.tilts
@@ -53,7 +53,20 @@ def draw_tableau(fit: TableauFit, *, ax: Axes | None = None) -> Axes:
     )
     handles = [Line2D([], [], color=color, lw=width) for _, color, width, _ in styles]
     names = [name for *_, name in styles]
-    ax.legend(handles, names, fontsize=TEXT_SIZE - 1, frameon=False, loc="upper right", ncols=2)
+    # Above the axes, as tilts lie in all corners of them.
+    ax.legend(
+        handles,
+        names,
+        fontsize=TEXT_SIZE - 1,
+        frameon=False,
+        loc="lower right",
+        bbox_to_anchor=(1.03, 0.985),
+        ncols=2,
+        columnspacing=1.0,
+        handlelength=1.6,
+    )
+    ratio = f"χ² {fit.chi_square:.0f} ({fit.n_free} free)"
+    ax.set_title(ratio, loc="left", fontsize=TEXT_SIZE - 1)
     ax.set_aspect("equal")
     ax.set(xlabel="tilt x (mrad)", ylabel="tilt y (mrad)")
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach))

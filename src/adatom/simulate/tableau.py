@@ -128,7 +128,11 @@ def simulate_probe_image(
     Returns
     -------
     (n_pixels, n_pixels) array
-        Electrons per pixel, indexed [y, x].
+        Electrons per pixel, indexed [y, x]; its pixel [0, 0] is that of the object.
+
+    Notes
+    -----
+    The image is the sum of O(r') P(r' - r) over r', P the probe of `optics.probe.make_probe`.
     """
     rng = make_rng(rng)
     ky, kx = np.meshgrid(*(np.fft.fftfreq(n, pixel_size) for n in particles.shape), indexing="ij")
@@ -140,7 +144,9 @@ def simulate_probe_image(
     cutoff = 1e-3 * float(microscope.semi_angle) / wavelength  # type: ignore[arg-type]
     edge = 1 / (pixel_size * max(particles.shape))
     aperture = np.clip((cutoff - np.hypot(kx, ky)) / edge + 0.5, 0, 1)
-    transfer = np.fft.fft2(np.abs(np.fft.ifft2(aperture * np.exp(-1j * phase))) ** 2)
+    # With the probe at r, the object's r' lies at r' - r in it: a point's image is the probe turned
+    # by half a turn.
+    transfer = np.fft.fft2(np.abs(np.fft.ifft2(aperture * np.exp(-1j * phase))) ** 2).conj()
     sigma = float(microscope.source_size) / _FWHM  # type: ignore[arg-type]
     transfer *= np.exp(-2 * (np.pi * sigma) ** 2 * (kx**2 + ky**2)) / transfer[0, 0].real
     moved = np.exp(-2j * np.pi * (kx * shift[0] + ky * shift[1]))

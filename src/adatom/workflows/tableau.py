@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from adatom.core.config import Config, read_toml
-from adatom.core.errors import ImageError
+from adatom.core.errors import ConfigError, ImageError
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
     SUFFIX,
@@ -94,7 +94,7 @@ def run_tableau(
     Raises
     ------
     ConfigError
-        If the recipe breaks a rule.
+        If the recipe breaks a rule, or neither it nor an image says the electron energy.
     FileError
         If a file cannot be read, or the folder not written.
     ImageError
@@ -110,8 +110,10 @@ def run_tableau(
     place = Path(out) / f"{recipe.stem}{SUFFIX}"
     check_run_place(place)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
-    images, pixel_size = read_frames([Path(path) for path in paths], config.pixel_size)
-    fit = _fit(images, pixel_size, config, report)
+    frames = read_frames([Path(path) for path in paths], config)
+    _check_count(frames.values, config)
+    config = _choose_energy(config, frames.energy, recipe)
+    fit = _fit(frames, config, report)
     with open_run(place) as folder:
         for suffix in ("toml", "csv"):
             write_aberrations(fit.table, folder / f"aberrations.{suffix}")
@@ -130,8 +132,8 @@ def run_tableau(
             seed=None,
             device="cpu",
             model={},
-            image={"shape": images.shape},
-            calibration={"pixel_size": pixel_size},
+            image={"shape": frames.values.shape},
+            calibration={"pixel_size": frames.pixel_size},
             summary=summarize_tableau(fit),
             warnings=fit.warnings,
             timings={"all": time.perf_counter() - clock},
@@ -168,35 +170,56 @@ def summarize_tableau(fit: TableauFit) -> dict[str, object]:
     } | {name: getattr(fit, name) for name in (*names, "focus_drift", "focus_drift_err")}
 
 
-def read_frames(paths: Sequence[Path], pixel_size: float | None) -> tuple[np.ndarray, float]:
-    """Read images and movies of one shape and pixel size.
+@dataclass(frozen=True)
+class Frames:
+    """The images of a tableau.
+
+    Attributes
+    ----------
+    values : (N, H, W) array
+        All frames in order.
+    pixel_size : float
+        Å per pixel.
+    energy : float or None
+        Electron energy, eV, where the files say it.
+    """
+
+    values: np.ndarray
+    pixel_size: float
+    energy: float | None
+
+
+def read_frames(paths: Sequence[Path], config: TableauRecipe) -> Frames:
+    """Read images and movies of one shape, pixel size and energy.
 
     Parameters
     ----------
     paths : sequence of Path
         Files and folders in order.
-    pixel_size : float or None
-        Å per pixel; replaces that of the files.
+    config : TableauRecipe
+        Its pixel size replaces that of the files; its focal series must be that of the files.
 
     Returns
     -------
-    (N, H, W) array
-        All frames.
-    float
-        Å per pixel.
+    Frames
+        What was read.
 
     Raises
     ------
+    FileError
+        If a file cannot be read.
     ImageError
-        If two files differ in shape or pixel size, or pixels are not square.
+        If two files differ in shape, pixel size or energy, pixels are not square, or a file's
+        defoci are not those of the recipe.
     """
     from adatom.images.read import read_image
     from adatom.images.units import pixel_size as get_pixel_size
 
     frames: list[np.ndarray] = []
     sizes: list[float] = []
+    energies: list[float] = []
     for path in paths:
-        image = read_image(path, pixel_size=pixel_size)
+        image = read_image(path, pixel_size=config.pixel_size)
         step_y, step_x = get_pixel_size(image)
         values = image.to_numpy()
         frames += list(values if values.ndim == 3 else values[None])
@@ -207,18 +230,53 @@ def read_frames(paths: Sequence[Path], pixel_size: float | None) -> tuple[np.nda
                 f"and {sizes[0]:g} Å along both axes (got {frames[-1].shape}, {step_y:g} and "
                 f"{step_x:g} Å)"
             )
-    return np.array(frames, np.float32), sizes[0]
+        if "focus" in image.dims and "focus" in image.coords:
+            _check_focus(path, image.coords["focus"].to_numpy(), config)
+        if image.attrs.get("energy_eV", 0) > 0:
+            energies.append(float(image.attrs["energy_eV"]))
+            if abs(energies[-1] - energies[0]) > 0.01 * energies[0]:
+                raise ImageError(
+                    f"{path}: must have the electron energy of the first image, {energies[0]:g} eV "
+                    f"(got {energies[-1]:g} eV)"
+                )
+    return Frames(np.array(frames, np.float32), sizes[0], energies[0] if energies else None)
 
 
-def _fit(
-    images: np.ndarray, pixel_size: float, config: TableauRecipe, report: Report
-) -> TableauFit:
-    tilts = np.array(config.tilts)
-    wanted = len(tilts) * (1 if config.probe is None else 3)
+def _check_focus(path: Path, foci: np.ndarray, config: TableauRecipe) -> None:
+    """Refuse a focal series that is another than the recipe says."""
+    if config.probe is None:
+        raise ImageError(f"{path}: must not be a focal series for [film] (got {len(foci)} foci)")
+    wanted = np.array(config.probe.focal_series)
+    if len(foci) != 3 or np.abs(foci - foci[1] - wanted).max() > 0.05 * np.ptp(wanted):
+        raise ImageError(
+            f"{path}: must have the probe.focal_series of the recipe, {wanted.tolist()} Å from its "
+            f"middle image (got defoci of {foci.tolist()} Å)"
+        )
+
+
+def _choose_energy(config: TableauRecipe, found: float | None, recipe: Path) -> TableauRecipe:
+    """The recipe with the energy of the files where it does not say one itself."""
+    name, kind = ("film", config.film) if config.film is not None else ("probe", config.probe)
+    if kind is None or "energy_eV" in kind.model_fields_set:
+        return config
+    if found is None:
+        raise ConfigError(f"{recipe}: {name}.energy_eV must be given, as no image says it")
+    return config.model_copy(update={name: kind.model_copy(update={"energy_eV": found})})
+
+
+def _check_count(images: np.ndarray, config: TableauRecipe) -> None:
+    n_tilts = len(config.tilts)
+    wanted = n_tilts * (1 if config.probe is None else 3)
     if len(images) != wanted:
-        raise ImageError(f"images: must be {wanted} for {len(tilts)} tilts (got {len(images)})")
+        raise ImageError(f"images: must be {wanted} for {n_tilts} tilts (got {len(images)})")
+
+
+def _fit(frames: Frames, config: TableauRecipe, report: Report) -> TableauFit:
+    tilts, images = np.array(config.tilts), frames.values
     if config.probe is not None:
         triples = images.reshape(-1, 3, *images.shape[1:])
-        return fit_probe_tableau(triples, tilts, pixel_size, config=config.probe, report=report)
+        return fit_probe_tableau(
+            triples, tilts, frames.pixel_size, config=config.probe, report=report
+        )
     film = config.film or FilmConfig()
-    return fit_film_tableau(images, tilts, pixel_size, config=film, report=report)
+    return fit_film_tableau(images, tilts, frames.pixel_size, config=film, report=report)
