@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from adatom.images.units import pixel_size
     from adatom.images.write import write_image
     from adatom.networks.model import Model, list_models, load_model
+    from adatom.networks.restorer import Restorer, load_restorer
+    from adatom.optics.microscope import Microscope
+    from adatom.restore.object_function import restore_image
     from adatom.workflows.analyze import AnalyzeConfig, analyze_image
     from adatom.workflows.correct import correct_atoms
 
@@ -24,6 +27,9 @@ _ROOMS = {
     "adatom.images.units": ("pixel_size",),
     "adatom.images.write": ("write_image",),
     "adatom.networks.model": ("Model", "list_models", "load_model"),
+    "adatom.networks.restorer": ("Restorer", "load_restorer"),
+    "adatom.optics.microscope": ("Microscope",),
+    "adatom.restore.object_function": ("restore_image",),
     "adatom.workflows.analyze": ("AnalyzeConfig", "analyze_image"),
     "adatom.workflows.correct": ("correct_atoms",),
 }
@@ -32,16 +38,20 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "AnalyzeConfig",
     "FindConfig",
+    "Microscope",
     "Model",
+    "Restorer",
     "analyze_image",
     "calibrate_image",
     "correct_atoms",
     "find_atoms",
     "list_models",
     "load_model",
+    "load_restorer",
     "pixel_size",
     "read_image",
     "read_series",
+    "restore_image",
     "write_image",
 ]
 

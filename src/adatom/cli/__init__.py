@@ -333,12 +333,18 @@ def list_all(*, as_json: Json = False) -> None:
     Example: adatom models list
     """
     from adatom.networks.model import list_models
+    from adatom.networks.restorer import list_restorers
 
     for card in list_models():
         if as_json:
             print_json(card.model_dump(mode="json", exclude={"recipe"}))
         else:
             print(f"{card.name}: {card.title} Labels {', '.join(card.labels)}.")
+    for restorer in list_restorers():
+        if as_json:
+            print_json(restorer.model_dump(mode="json", exclude={"recipe"}))
+        else:
+            print(f"{restorer.name}: {restorer.title} For `adatom restore`.")
 
 
 @models.command
@@ -352,9 +358,9 @@ def card(
 
     Example: adatom models card haadf-mx2
     """
-    from adatom.networks.model import load_model
+    from adatom.networks.restorer import load_card
 
-    values = load_model(name).card.model_dump(mode="json")
+    values = load_card(name).model_dump(mode="json")
     if as_json:
         print_json(values)
     else:

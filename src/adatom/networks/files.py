@@ -153,17 +153,38 @@ def read_card(path: Path, kind: type[AnyCard]) -> AnyCard:
         If it cannot be read, or breaks a rule.
     """
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        return kind.from_mapping(read_values(path), source=str(path))
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What a card says, unchecked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        As JSON has it.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: is not a model card ({error})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: is not a model card")
-    try:
-        return kind.from_mapping(values, source=str(path))
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
+    return values
 
 
 def _shipped(folder: str) -> Path:

@@ -8,8 +8,16 @@ from pydantic import Field
 
 from adatom.core.config import Config
 from adatom.networks.deepstem import DeepSTEM
-from adatom.networks.files import find_card, list_cards, load_weights, read_card, save_weights
+from adatom.networks.files import (
+    find_card,
+    list_cards,
+    load_weights,
+    read_card,
+    read_values,
+    save_weights,
+)
 from adatom.networks.kinds import DeepSTEMConfig
+from adatom.networks.model import ModelCard, load_model
 
 SHIPPED = "restorers"
 
@@ -100,3 +108,29 @@ def load_restorer(name_or_path: str | Path) -> Restorer:
 def list_restorers() -> list[RestorerCard]:
     """Cards of the restorers that ship with adatom."""
     return [read_card(path, RestorerCard) for path in list_cards(SHIPPED)]
+
+
+def load_card(name_or_path: str | Path) -> ModelCard | RestorerCard:
+    """Load the card of a model of either kind, whose weights are checked.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of a shipped one, or the path of a card.
+
+    Returns
+    -------
+    ModelCard or RestorerCard
+        The card.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its weights are not those of the card.
+    """
+    if str(name_or_path) in {card.name for card in list_restorers()}:
+        return load_restorer(name_or_path).card
+    path = Path(name_or_path)
+    if path.suffix == ".json" and read_values(path).get("labels") is None:
+        return load_restorer(path).card
+    return load_model(name_or_path).card
