@@ -164,7 +164,9 @@ def fit_probe(
     the model is sharpened as much (the bias of J. Neyman and E. Scott, Econometrica 16 (1948) 1).
 
     Errors: the inverse Fisher matrix, widened where the spectrum of the residual exceeds that of
-    white noise (noise of filters and scan, wrong model).
+    white noise (noise of filters and scan, wrong model). Against simulated truth they are too small
+    by a third, and by a factor of 2 where columns overlap so much that strengths and positions are
+    poorly known (docs/restoration.md).
 
     Without other aberrations of odd order (C30, C32, C34, …) the opposite of defocus and C12
     together gives the same probe, whatever coma and three-fold astigmatism are: defocus ≥ 0 is
