@@ -5,7 +5,7 @@ import pytest
 
 from adatom.core.errors import ConfigError, ImageError
 from adatom.optics.microscope import Microscope
-from adatom.optics.probe import make_probe, transfer_function
+from adatom.optics.probe import make_point_image, make_probe, transfer_function
 from adatom.restore.probe_fit import ProbeFitConfig, fit_probe
 from adatom.restore.probe_shape import ProbeShape
 
@@ -34,7 +34,7 @@ def draw_sheet(microscope, *, side=SIDE, seed=0, thermal=0.0):
     places, strengths = places[near], strengths[near]
     k = np.fft.fftfreq(n_grid, PIXEL)
     down, right = (np.exp(-2j * np.pi * np.outer(k, axis + pad * PIXEL)) for axis in places.T)
-    transfer = transfer_function(microscope, n_grid, PIXEL)
+    transfer = transfer_function(microscope, n_grid, PIXEL).conj()  # a point's view of the probe
     transfer = transfer * np.exp(-2 * (np.pi * thermal) ** 2 * np.add.outer(k**2, k**2))
     image = np.fft.ifft2((down * strengths) @ right.T * transfer).real
     inside = np.all((places > 0) & (places < side - PIXEL), axis=1)
@@ -59,7 +59,7 @@ def test_an_image_without_noise_gives_the_probe_back(perfect):
     assert perfect.microscope.phi12 == pytest.approx(30, abs=2)
     n = len(perfect.probe)
     assert n % 2 == 1
-    np.testing.assert_allclose(perfect.probe, make_probe(TRUE, n, PIXEL), atol=2e-4)
+    np.testing.assert_allclose(perfect.probe, make_point_image(TRUE, n, PIXEL), atol=2e-4)
 
 
 def test_the_sign_of_the_defocus_has_no_meaning_without_other_aberrations(perfect):

@@ -10,7 +10,7 @@ from adatom.core.errors import ConfigError, ImageError
 from adatom.core.random import Draw
 from adatom.core.threads import limit_blas
 from adatom.optics.microscope import Microscope
-from adatom.optics.probe import make_probe
+from adatom.optics.probe import make_point_image
 from adatom.restore.probe_joint import JointProbe
 from adatom.restore.probe_rounds import (
     FIRST_COLUMNS,
@@ -70,7 +70,7 @@ class ProbeFit:
     microscope : Microscope
         As given, with the fitted numbers.
     probe : (n, n) array
-        Its probe as `make_probe` gives it, in pixels of the image; n is odd.
+        Image of a point as of `make_point_image`, in pixels of the image; n is odd.
     names : tuple of str
         Free numbers: source_size, defocus; C12.x and C12.y are the parts of C12 exp(2i phi12), and
         likewise of C21 and C23.
@@ -239,7 +239,7 @@ def _report(
     left = fit.scene.values - model
     return ProbeFit(
         microscope=microscope,
-        probe=make_probe(microscope, n_pixels, pixel_size),
+        probe=make_point_image(microscope, n_pixels, pixel_size),
         names=shape.names,
         values=values,
         covariance=covariance,

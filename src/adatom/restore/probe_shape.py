@@ -124,7 +124,8 @@ class ProbeShape:
     def transfer(self, vector: np.ndarray, n_pixels: int, pixel_size: float) -> np.ndarray:
         """Transfer of a column, centered, (n, n // 2 + 1) in the order of `numpy.fft.rfft2`."""
         half = n_pixels // 2 + 1
-        values = transfer_function(self.set(vector), n_pixels, pixel_size)[:, :half]
+        # A point sees the probe from the other side.
+        values = transfer_function(self.set(vector), n_pixels, pixel_size)[:, :half].conj()
         # The phase of the lowest frequency is the center of mass of a probe on a ring.
         down, right = np.angle(values[1, 0]), np.angle(values[0, 1])
         steps = np.fft.fftfreq(n_pixels, 1 / n_pixels)

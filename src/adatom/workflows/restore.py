@@ -31,13 +31,18 @@ class RunConfig(RestoreConfig):
     """Probe, method and detector."""
 
     probe: Path | None = Field(
-        None, description="Table of aberrations: TOML of `adatom tableau`, text or CSV."
+        None,
+        description="Table of aberrations: TOML of `adatom tableau`, text or CSV (without one, the "
+        "probe is fitted to the columns of the image).",
     )
     energy: float = Field(60e3, gt=0, description="Energy of the electrons, eV.")
     semi_angle: float = Field(30.0, gt=0, description="Convergence semi-angle, mrad.")
     source_size: float = Field(0.8, ge=0, description="Source size, full width at half maximum, Å.")
     defocus: float | None = Field(
         None, description="Defocus of the image, Å; replaces that of the table."
+    )
+    material: str | None = Field(
+        None, description="Formula; chooses who finds the columns that the probe is fitted to."
     )
     model: str = Field(MODEL, description="Restorer: a shipped one's name, or a card.")
     train: bool = Field(False, description="Train it on the images themselves before.")
@@ -117,7 +122,12 @@ def run_restore(
     check_run_place(place)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
     image = read_image(path, item=config.item, pixel_size=config.pixel_size)
-    microscope, others = find_microscopes(config)
+    if config.probe is None:
+        microscope, doubt = fit_microscope(load_frame(image), config)
+        others, doubts = (), (doubt,)
+    else:
+        microscope, others = find_microscopes(config)
+        doubts = ()
     n_frames, results = image.sizes.get("frame", 1), []
     with open_run(place) as folder:
         restorer = _find_restorer(image, (microscope, *others), config, folder, report)
@@ -134,7 +144,7 @@ def run_restore(
                 if n_frames == 1:
                     write_image(found["object_function"], folder / "object_function.tif")
             report(index + 1, n_frames, "frames restored")
-        warnings = _find_doubts(results)
+        warnings = (*doubts, *_find_doubts(results))
         summary = results[0] | {"n_frames": n_frames}
         record = RunRecord(
             task="restore",
@@ -180,16 +190,64 @@ def find_microscopes(config: RunConfig) -> tuple[Microscope, tuple[Microscope, .
     from adatom.optics.aberration_table import draw_aberrations, read_aberrations
     from adatom.optics.ceos import to_krivanek
 
-    bare = Microscope(
-        energy_eV=config.energy, semi_angle=config.semi_angle, source_size=config.source_size
-    )
     if config.probe is None:
         raise ConfigError("probe: must be a table of aberrations (got None)")
-    table = read_aberrations(config.probe)
+    bare, table = _set_up(config), read_aberrations(config.probe)
     kept = {} if config.defocus is None else {"defocus": config.defocus}
     values = [table.values, *draw_aberrations(table, N_DRAWN, config.seed)]
     first, *others = (bare.model_copy(update=to_krivanek(each) | kept) for each in values)
     return first, tuple(others)
+
+
+def fit_microscope(image: "xr.DataArray", config: RunConfig) -> tuple[Microscope, str]:
+    """The microscope whose probe explains the columns of an image best.
+
+    Parameters
+    ----------
+    image : DataArray
+        Dims (y, x), coordinates in Å.
+    config : RunConfig
+        Settings; its source size and defocus are where the fit begins.
+
+    Returns
+    -------
+    Microscope
+        With fitted source size, defocus and two-fold astigmatism.
+    str
+        What was found, and how sure it is.
+
+    Raises
+    ------
+    ImageError
+        If the image shows too few columns.
+    """
+    from adatom.detect.atoms import find_atoms
+    from adatom.images.units import pixel_size
+    from adatom.networks.model import choose_model, load_model
+    from adatom.restore.probe_fit import fit_probe
+
+    atoms = find_atoms(image, load_model(choose_model(config.material)))
+    corner = [float(image[axis][0]) for axis in ("y", "x")]
+    places = atoms[["y", "x"]].to_numpy() - corner
+    step = float(np.sqrt(np.prod(pixel_size(image))))
+    fit = fit_probe(image.to_numpy(), step, places, _set_up(config))
+    numbers = zip(fit.names, fit.values, fit.errors, strict=True)
+    told = ", ".join(f"{name} {value:.3g} ± {error:.2g}" for name, value, error in numbers)
+    doubt = (
+        f"the probe was fitted to {fit.n_columns} columns of the image: {told} Å; it explains them, "
+        "and need not be that of the microscope"
+    )
+    return fit.microscope, doubt
+
+
+def _set_up(config: RunConfig) -> Microscope:
+    """What is known of the microscope without a table."""
+    return Microscope(
+        energy_eV=config.energy,
+        semi_angle=config.semi_angle,
+        source_size=config.source_size,
+        defocus=config.defocus or 0.0,
+    )
 
 
 def _find_restorer(
