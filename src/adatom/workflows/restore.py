@@ -122,12 +122,7 @@ def run_restore(
     check_run_place(place)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
     image = read_image(path, item=config.item, pixel_size=config.pixel_size)
-    if config.probe is None:
-        microscope, doubt = fit_microscope(load_frame(image), config)
-        others, doubts = (), (doubt,)
-    else:
-        microscope, others = find_microscopes(config)
-        doubts = ()
+    microscope, others, doubts = _find_probe(image, config)
     n_frames, results = image.sizes.get("frame", 1), []
     with open_run(place) as folder:
         restorer = _find_restorer(image, (microscope, *others), config, folder, report)
@@ -163,6 +158,16 @@ def run_restore(
         )
         write_record(record, folder)
     return RestoreResult(place, summary, warnings)
+
+
+def _find_probe(
+    image: "xr.DataArray", config: RunConfig
+) -> tuple[Microscope, tuple[Microscope, ...], tuple[str, ...]]:
+    """The microscope, others that may have been it, and doubts, of a table or of the image."""
+    if config.probe is not None:
+        return *find_microscopes(config), ()
+    microscope, doubt = fit_microscope(load_frame(image), config)
+    return microscope, (), (doubt,)
 
 
 def find_microscopes(config: RunConfig) -> tuple[Microscope, tuple[Microscope, ...]]:
@@ -234,8 +239,8 @@ def fit_microscope(image: "xr.DataArray", config: RunConfig) -> tuple[Microscope
     numbers = zip(fit.names, fit.values, fit.errors, strict=True)
     told = ", ".join(f"{name} {value:.3g} ± {error:.2g}" for name, value, error in numbers)
     doubt = (
-        f"the probe was fitted to {fit.n_columns} columns of the image: {told} Å; it explains them, "
-        "and need not be that of the microscope"
+        f"the probe was fitted to {fit.n_columns} columns of the image: {told} Å; it explains "
+        "them, and need not be that of the microscope"
     )
     return fit.microscope, doubt
 
