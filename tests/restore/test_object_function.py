@@ -16,7 +16,7 @@ SCOPE = Microscope(energy_eV=60e3, semi_angle=30, source_size=0.8, C12=15, phi12
 WIENER = RestoreConfig(method="wiener")
 
 
-def make_example(n_pixels=96, peak=1000.0, seed=2):
+def make_example(n_pixels=96, peak=100.0, seed=2):
     recipe = load_restore_recipe("haadf_objects")
     return simulate_object(
         recipe.model_copy(
@@ -64,8 +64,8 @@ def test_the_network_finds_the_object_better_than_a_wiener_filter(restorer):
 
     truth = ndimage.gaussian_filter(example.object_function, 1.0)
     by_network = agree(found["object_function"].to_numpy(), truth)
-    assert by_network > 0.9
-    assert by_network > agree(filtered["object_function"].to_numpy(), truth)
+    assert by_network > 0.8
+    assert by_network > 0.1 + agree(filtered["object_function"].to_numpy(), truth)
     assert float(found["object_function"].min()) >= 0
     assert found.attrs["reduced_chi_square"] == pytest.approx(1, abs=0.1)
     assert found.attrs["is_supported"] == 1
