@@ -17,13 +17,13 @@ from scipy import signal
 from adatom.optics.microscope import Microscope, electron_wavelength
 from adatom.optics.probe import make_probe
 from adatom.restore.classical import (
-    Restoration,
     RichardsonLucyConfig,
     TotalVariationConfig,
     restore_richardson_lucy,
     restore_total_variation,
     restore_wiener,
 )
+from adatom.restore.imaging import Restoration
 from adatom.restore.support import judge_support, split_band
 
 DOSES = (20, 60, 200, 1000, 10000)  # electrons that a Mo atom scatters to the detector
@@ -87,7 +87,7 @@ def score(dose: float, side: int, seed: int) -> dict[str, list[float]]:
     lucy = RichardsonLucyConfig(background=background)
     variation = TotalVariationConfig(background=background)
     results = {
-        "image": lambda: Restoration(image - background, expected, 0),
+        "image": lambda: Restoration(image - background, expected, n_iterations=0),
         "wiener": lambda: restore_wiener(image, probe),
         "lucy": lambda: restore_richardson_lucy(image, probe, config=lucy, rng=seed),
         "variation": lambda: restore_total_variation(image, probe, config=variation, rng=seed),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from adatom.core.errors import ConfigError, FileError
 from adatom.optics.aberration_table import (
     AberrationTable,
+    draw_aberrations,
     name_parts,
     read_aberrations,
     write_aberrations,
@@ -127,3 +128,18 @@ def test_files_that_cannot_be_read_or_written(tmp_path):
         read_aberrations(tmp_path / "bytes.txt")
     with pytest.raises(ConfigError, match=r"errors: must be numbers .* C3"):
         AberrationTable({"C1": 1}, {"C3": 1})
+
+
+def test_draws_have_the_errors_of_the_table():
+    table = AberrationTable({"C1": -30 + 0j, "A1": 20 + 10j}, {"C1": 4.0, "A1": 2.0})
+    drawn = draw_aberrations(table, 4000, 0)
+    c1, a1 = (np.array([values[name] for values in drawn]) for name in ("C1", "A1"))
+    assert c1.mean() == pytest.approx(-30, abs=0.3)
+    assert c1.real.std() == pytest.approx(4, rel=0.05)
+    assert np.all(c1.imag == 0)
+    assert [a1.real.std(), a1.imag.std()] == pytest.approx([2, 2], rel=0.05)
+    covariance = np.array([[16.0, 7.9, 0], [7.9, 4.0, 0], [0, 0, 1.0]])
+    together = AberrationTable(table.values, {}, covariance)
+    c1, a1 = np.array([[v["C1"], v["A1"]] for v in draw_aberrations(together, 4000, 0)]).T
+    assert np.corrcoef(c1.real, a1.real)[0, 1] == pytest.approx(7.9 / 8, abs=0.01)
+    assert draw_aberrations(AberrationTable(table.values), 3, 0) == []
