@@ -3,14 +3,14 @@
 100 images of MoS2 with 3 to 10 % single S vacancies by frozen-phonon multislice (never the linear
 model), 60 and 80 kV, residual aberrations, a rotated scan that jitters and drifts, Poisson noise of
 1e2 to 1e5 e/Å² (`restore_images.py`). Every method knows the dose and the probe of a tableau; at
-1e3 and 3e3 e/Å² also a probe by a tableau of twice its errors. PSNR and SSIM compare objects in the
+1e3 to 1e4 e/Å² also a probe by a tableau of twice its errors. PSNR and SSIM compare objects in the
 band 2α/λ, in electrons, no gain fitted. Vacancies are looked for by a classical finder, and by a
 network that learned on the output of the method (`restore_finders.py`); their bound is that of a
 likelihood ratio. Steps, edges, and images without columns: `restore_cases.py`. Intervals: 95 %.
 
 Images, restored objects and networks are kept in a folder: a stopped benchmark continues there.
-On one core 40 s an image to simulate, and half a minute for each and every method at all doses;
-`--quick`, two small images at two doses, under a minute.
+On one core 20 (60 kV) or 50 s (80 kV) an image to simulate, a quarter of a minute for it by all
+methods at all doses, and four minutes a network; `--quick`, two small images, under a minute.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from adatom.restore.classical import (
     restore_total_variation,
     restore_wiener,
 )
-from restore_cases import Case, list_cases, measure_cases, print_cases
+from restore_cases import Case, find_invented, list_cases, measure_cases, print_cases
 from restore_finders import (
     Method,
     Training,
@@ -58,9 +58,9 @@ from restore_scores import (
 )
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
-WRONG_DOSES = (1e3, 3e3)  # where vacancies can be decided, and something can be lost
+DECIDED, WRONG_DOSES = (1e3, 3e3), (1e3, 3e3, 1e4)  # where goals are asked; and where both probes
 CASE_DOSES, SHOWN_DOSE, N_EXPOSURES = (1e3, 1e4), 1e3, 4
-WHOLE = (FULL, DOSES, Training(240, 500))
+WHOLE = (FULL, DOSES, Training(240, 1000))
 QUICK = (SMALL, CASE_DOSES, Training(8, 20))
 WRONG = ", wrong probe"
 WEIGHT = 0.001  # of the total variation, which the search takes at 1e3 to 1e4 e/Å²
@@ -130,6 +130,8 @@ def main() -> int:
     results, thresholds = measure(scenes, doses, finders, out)
     figures = summarize(results)
     print_table(figures, bounds)
+    pace = np.mean([rows["time"][:, 1].mean() for rows in results.values()]) / field.side**2
+    print(f"Wiener: {1e6 * pace:.2g} s a megapixel; the column time counts in units of it\n")
     print_lead(results)
     cases = list_cases(out / "images", field, scenes[0])
     objects = {
@@ -142,7 +144,7 @@ def main() -> int:
     print_cases(found, tuple(METHODS))
     draw_methods(scenes[0], SHOWN_DOSE, shown(scenes[0], out), out / "methods.png")
     draw_cases(cases, objects, CASE_DOSES[0], out / "cases.png")
-    missed = [] if options.quick else find_missed(results, bounds)
+    missed = [] if options.quick else find_missed(results, bounds, found)
     if options.json:
         told = {f"{dose:g} {name}": rows for (dose, name), rows in figures.items()}
         told |= {"bounds": bounds, "cases": found, "missed": missed}
@@ -254,12 +256,12 @@ def summarize(results: Results) -> dict[tuple[float, str], dict[str, tuple[float
 
 def print_table(figures: dict, bounds: dict[float, float]) -> None:
     """Every figure with half of its interval."""
-    print(f"{'e/Å²':>7} {'method':19}" + "".join(f"{name:>16}" for name in FIGURES))
+    print(f"{'e/Å²':>7} {'method':19}" + "".join(f"{name:>18}" for name in FIGURES))
     for (dose, name), row in figures.items():
-        cells = (f"{value:.3g} ± {(high - low) / 2:.2g}" for value, low, high in row.values())
-        print(f"{dose:7g} {name:19}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+        cells = (f"{value:.3g} ± {(high - low) / 2:.1g}" for value, low, high in row.values())
+        print(f"{dose:7g} {name:19}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
     told = ", ".join(f"{bound:.3f} at {dose:g}" for dose, bound in bounds.items())
-    print(f"F1 of vacancies by the likelihood ratio, all else known: {told}\n")
+    print(f"F1 of vacancies by the likelihood ratio, all else known: {told}")
 
 
 def print_lead(results: Results) -> None:
@@ -293,20 +295,20 @@ def compare(
     return bootstrap(both, subtract)
 
 
-def find_missed(results: Results, bounds: dict[float, float]) -> list[str]:
+def find_missed(results: Results, bounds: dict[float, float], cases: list[dict]) -> list[str]:
     """No method beats the bound, and what is asked of DeepSTEM."""
     missed = []
     for (dose, name), rows in results.items():
         _, low, _ = bootstrap(rows["F1 window"], take_f1)
-        if low > bounds[dose]:
+        if low > bounds[dose] + 0.02:
             missed.append(f"{name} at {dose:g} beats the bound")
     old = [name for name in METHODS if not name.startswith(NEW)]
     for name in METHODS:
         if name.startswith(NEW):
-            missed += find_lost(results, name, old)
+            missed += find_lost(results, name, old) + find_invented(cases, name)
             missed += [
                 f"{name}: {NEAR_BOUND} below the bound at {dose:g}"
-                for dose in WRONG_DOSES
+                for dose in DECIDED
                 if best_f1(results[dose, name]) < bounds[dose] - NEAR_BOUND
             ]
     return missed
@@ -326,7 +328,7 @@ def find_lost(results: Results, name: str, old: list[str]) -> list[str]:
             worse = [other for other, (_, _, high) in leads.items() if high < 0]
             if worse:
                 missed.append(f"{name}: {figure} at {dose:g} below {', '.join(worse)}")
-            if dose not in WRONG_DOSES or figure == "SSIM":
+            if dose not in DECIDED or figure == "SSIM":
                 continue
             if figure != "F1 window" and any(low <= 0 for _, low, _ in leads.values()):
                 missed.append(f"{name}: {figure} at {dose:g} not clearly better")

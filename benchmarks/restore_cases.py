@@ -14,13 +14,13 @@ from scipy.spatial import cKDTree
 from adatom.core.random import make_child_rng
 from adatom.networks.unet import UNet
 from restore_finders import Columns, find_classical, find_learned
-from restore_images import PIXEL, SEED, Field, Scene, load_scene
+from restore_images import NOISE, PIXEL, SEED, Field, Scene, load_scene
 from restore_scores import RIM, see_ideally
 
 STEP, VACUUM = 0.5, 0.1  # of the mean of the sheet
 NEAR, AWAY = 3.0, 2.0  # Å: from a step; from the nearest column beyond an edge
 
-Found = dict[str, float]
+LEAST = 0.5  # columns for 100 Å² that are none to speak of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def add_step(sheet: Scene) -> Scene:
 
 def shuffle(sheet: Scene) -> Scene:
     """All pixels of the image at places of chance."""
-    pixels = make_child_rng(SEED, 0).permutation(sheet.expected.ravel())
+    pixels = make_child_rng(SEED, NOISE).permutation(sheet.expected.ravel())
     return empty(sheet, pixels.reshape(sheet.expected.shape))
 
 
@@ -121,6 +121,21 @@ def find_error(found: np.ndarray, case: Case) -> float:
     """Rms difference to the truth in the band, in the region."""
     seen, true = (see_ideally(each, case.scene.cutoff) for each in (found, case.scene.truth))
     return float(np.sqrt(np.mean((seen - true)[case.region] ** 2)))
+
+
+def find_invented(rows: list[dict], name: str) -> list[str]:
+    """Where a method shows more than the raw image does that is not true."""
+    raw = {(row["dose"], row["case"]): row for row in rows if row["method"] == "raw"}
+    missed = []
+    for row in rows:
+        if row["method"] != name or row["case"] == "sheet":
+            continue
+        told = raw[row["dose"], row["case"]]
+        more = [key for key in ("peaks", "network") if row[key] > max(told[key], LEAST)]
+        more += ["error"] if row["error"] > told["error"] else []
+        if more:
+            missed.append(f"{name}: {row['case']} at {row['dose']:g}: more {', '.join(more)}")
+    return missed
 
 
 def print_cases(rows: list[dict], methods: tuple[str, ...]) -> None:

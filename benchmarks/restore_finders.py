@@ -42,9 +42,10 @@ Method = Callable[[np.ndarray, np.ndarray], Restoration]
 LABELS = ("Mo", "S2", "S1")
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
 TOLERANCE, MIN_DISTANCE = 0.6, 1.0  # Å
-WIDTHS, BATCH, RATE = (8, 16, 32), 8, 4e-3
+WIDTHS, BATCH, RATE, CROP = (8, 16, 32), 8, 4e-3, 64
 DISC = 0.5  # Å
 TRAIN_DOSES = (1e2, 1e5)
+EMPTY = 8  # images of which one has no columns
 LINEAR = 10  # key of the random numbers of the images that networks learn on
 
 
@@ -187,7 +188,7 @@ def square_errors(columns: Columns, scene: Scene, threshold: float) -> tuple[flo
 
 
 def make_linear(number: int, field: Field) -> tuple[Scene, float]:
-    """An image by the linear model, to learn on, and its dose."""
+    """An image by the linear model, to learn on, and its dose; one in eight has no columns."""
     rng = make_child_rng(SEED, LINEAR, number)
     lens = draw_microscope(rng)
     structure = make_whole(field, rng)
@@ -200,6 +201,9 @@ def make_linear(number: int, field: Field) -> tuple[Scene, float]:
     expected = draw_atoms(places, atoms, lens, ((scan.y, scan.shift), scan.x))
     sites, labels = list_columns(scan.image_positions(places), atoms.symbols)
     kernel = make_kernel(lens, PROBE_PX)
+    if number % EMPTY == EMPTY - 1:
+        expected = np.full_like(expected, rng.uniform(0, 1) * expected.mean())
+        sites, labels = sites[:0], labels[:0]
     scene = Scene(np.maximum(expected, 0), expected, sites, labels, kernel, kernel, lens)
     return scene, float(np.exp(rng.uniform(*np.log(TRAIN_DOSES))))
 
@@ -242,13 +246,13 @@ def make_examples(
                 np.save(part := path.with_suffix(".part.npy"), done)
                 part.rename(path)
         inputs.append(normalize(done[number], dose))
-        classes = 1 + np.array([LABELS.index(label) for label in scene.labels])
+        classes = np.array([1 + LABELS.index(label) for label in scene.labels], int)
         targets.append(make_target(scene.sites, classes, done[number].shape, DISC / PIXEL))
     return np.array(inputs), np.array(targets)
 
 
 def learn(network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int) -> None:
-    """Train on flipped and turned examples."""
+    """Train on parts of the examples, flipped and turned."""
     rng = make_child_rng(SEED, LINEAR)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=n_steps)
@@ -258,7 +262,9 @@ def learn(network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int) 
     for _ in range(n_steps):
         chosen = torch.from_numpy(rng.integers(len(inputs), size=BATCH))
         turn, flip = int(rng.integers(4)), [-1] if rng.random() < 0.5 else []
-        batch, truth = (torch.rot90(x[chosen], turn, (-2, -1)).flip(flip) for x in pairs)
+        y, x = rng.integers(max(inputs.shape[-1] - CROP, 0) + 1, size=2)
+        parts = (each[chosen][..., y : y + CROP, x : x + CROP] for each in pairs)
+        batch, truth = (torch.rot90(part, turn, (-2, -1)).flip(flip) for part in parts)
         loss = measure_loss(network(batch), truth, weights)
         optimizer.zero_grad()
         loss.backward()

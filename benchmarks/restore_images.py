@@ -35,7 +35,7 @@ from adatom.simulate.waves import BAND, SliceConfig
 from adatom.structures.sheets import make_sheet
 from adatom.structures.vibrations import assign_amplitudes, load_amplitudes
 
-SEED = 83
+SEED, NOISE = 83, 20  # and key of the random numbers of all exposures
 PIXEL, PROBE_PX = 0.2, 65
 ENERGIES, ANGLES, SEMI_ANGLE = (60e3, 80e3), (60.0, 150.0), 30.0
 SOURCE, VACANCIES = (0.6, 1.1), (0.03, 0.10)
@@ -83,7 +83,7 @@ class Scene:
 
     def count(self, dose: float, *keys: int) -> np.ndarray:
         """Electrons of one exposure at `dose` e/Å²; others for other keys."""
-        return make_child_rng(SEED, *keys).poisson(dose * self.expected)
+        return make_child_rng(SEED, NOISE, round(dose), *keys).poisson(dose * self.expected)
 
 
 def load_scene(folder: Path, kind: str, number: int, field: Field) -> Scene:
