@@ -7,11 +7,13 @@ from ase import Atoms
 from scipy import fft
 from skimage.metrics import structural_similarity
 
+from adatom.core.materials import get_material
 from adatom.detect.bounds import position_bound
 from adatom.detect.profile import Profile, make_profile
 from adatom.restore.support import split_band
+from adatom.simulate.columns import Setting, find_pair_gain
 from adatom.structures.vibrations import load_amplitudes
-from restore_images import PIXEL, TEMPERATURE, Scene, draw_atoms
+from restore_images import ANGLES, PIXEL, SEMI_ANGLE, TEMPERATURE, Scene, draw_atoms
 
 RIM = 10  # px of the border that no figure counts
 WINDOW = 20  # px around a site in which one S more or less changes the image
@@ -65,12 +67,21 @@ def make_sulfur(scene: Scene) -> tuple[Profile, float]:
     return make_profile(values, PIXEL), float(values.sum())
 
 
+def find_gain(scene: Scene) -> float:
+    """How much more two S on top of each other scatter than twice one of them, as a share."""
+    setting = Setting(float(scene.microscope.energy_eV), SEMI_ANGLE, *ANGLES)
+    smear = load_amplitudes("MoS2", TEMPERATURE)["S", 3][0]
+    return find_pair_gain(setting, 16, get_material("MoS2").thickness, smear)
+
+
 def find_separations(scene: Scene) -> np.ndarray:
     """How far S1 and S2 are apart at each inner S site at 1 e/Å², in standard deviations.
 
-    Positions, probe and all other columns are known; grows with the root of the dose.
+    Positions, probe and all other columns are known; grows with the root of the dose. The second S
+    of a column scatters more than the first.
     """
     profile, electrons = make_sulfur(scene)
+    electrons *= 1 + 2 * find_gain(scene)
     is_site = np.isin(scene.labels, ("S1", "S2")) & find_inner(scene.sites, scene.truth.shape)
     found = []
     for place, label in zip(scene.sites[is_site], scene.labels[is_site], strict=True):
@@ -92,7 +103,11 @@ def find_position_bound(scene: Scene) -> float:
     All positions, intensities and the background are unknown; falls with the root of the dose.
     """
     profile, electrons = make_sulfur(scene)
-    strength = {"S1": 1.0, "S2": 2.0, "Mo": 4.5}  # of an S atom; σ of Mo is 4.4 to 4.6 of it
+    strength = {
+        "S1": 1.0,
+        "S2": 2 + 2 * find_gain(scene),
+        "Mo": 4.5,
+    }  # of an S atom; σ of Mo is 4.4 to 4.6 of it
     errors = position_bound(
         scene.sites,
         electrons * np.array([strength[label] for label in scene.labels]),
