@@ -246,8 +246,7 @@ def simulate_cell(structure: Atoms, microscope: Microscope, rng: np.random.Gener
     draws = (np.arange(2) + rng.random((len(structure), 2))) / 2
     size = np.sqrt(-2 * np.log1p(-draws) * find_displacements(structure)[:, None])
     order = rng.permuted(np.tile(np.arange(4), (len(structure), 1)), axis=1)
-    wavelength = electron_wavelength(float(microscope.energy_eV))
-    config = SliceConfig(pixel_size=0.999 * BAND / 2 * 1e3 * wavelength / ANGLES[1])
+    config = make_slices(float(microscope.energy_eV))
     images = []
     for arm in order.T:
         moved = structure.copy()
@@ -257,6 +256,12 @@ def simulate_cell(structure: Atoms, microscope: Microscope, rng: np.random.Gener
         moved.positions[:, 1] += length * np.sin(direction)
         images.append(simulate_haadf(moved, microscope, config=config).to_numpy())
     return np.mean(images, axis=0, dtype=float)
+
+
+def make_slices(energy: float) -> SliceConfig:
+    """The coarsest grid that holds the angles of the detector."""
+    wavelength = electron_wavelength(energy)
+    return SliceConfig(pixel_size=0.999 * BAND / 2 * 1e3 * wavelength / ANGLES[1])
 
 
 def find_displacements(structure: Atoms) -> np.ndarray:
@@ -330,8 +335,7 @@ def respond(symbol: str, energy: float) -> tuple[float, float, float]:
         outer_angle=ANGLES[1],
     )
     atom = Atoms(symbol, [(0, 0, 0)], cell=(ATOM_CELL, ATOM_CELL, 5), pbc=True)
-    pixel = 0.999 * BAND / 2 * 1e3 * electron_wavelength(energy) / ANGLES[1]
-    image = simulate_haadf(atom, lens, config=SliceConfig(pixel_size=pixel)).to_numpy()
+    image = simulate_haadf(atom, lens, config=make_slices(energy)).to_numpy()
     transfer = transfer_function(lens, len(image), ATOM_CELL / len(image)).real
     k = np.fft.fftfreq(len(image), ATOM_CELL / len(image))
     k = np.hypot(k[:, None], k)
