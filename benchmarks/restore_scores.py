@@ -21,7 +21,7 @@ RIM = 10  # px of the border that no figure counts
 WINDOW = 20  # px around a site in which one S more or less changes the image
 COLUMN_PX = 41  # that the shape of a column covers
 N_BOOTSTRAP = 1000
-GAIN_DRAWS = 120
+GAIN_DRAWS = 60
 
 
 def see_ideally(values: np.ndarray, cutoff: float) -> np.ndarray:
