@@ -17,19 +17,22 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from adatom.detect.bounds import rare_label_bound
+from adatom.networks.restorer import load_restorer
 from adatom.networks.unet import UNet
 from adatom.restore.classical import (
-    Restoration,
     TotalVariationConfig,
     restore_richardson_lucy,
     restore_total_variation,
     restore_wiener,
 )
+from adatom.restore.imaging import Restoration
+from adatom.restore.object_function import restore_by_network
 from restore_cases import Case, find_invented, list_cases, measure_cases, print_cases
 from restore_finders import (
     Method,
@@ -82,7 +85,7 @@ LOST_SHARE, NEAR_BOUND = 0.1, 0.05
 
 
 def keep_raw(counts: np.ndarray, _: np.ndarray) -> Restoration:
-    return Restoration(counts.astype(float), counts.astype(float), 0)
+    return Restoration(counts.astype(float), counts.astype(float))
 
 
 def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
@@ -95,6 +98,12 @@ def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
     return restore_total_variation(counts, probe, config=config)
 
 
+def restore_deepstem(counts: np.ndarray, probe: np.ndarray) -> Restoration:
+    """The shipped network, which was trained on simulation by the linear model."""
+    found = restore_by_network(counts, probe, load_restorer("deepstem"))
+    return replace(found, object_function=found.sharpen())
+
+
 # Electrons per pixel and the probe, as the image of a point shows it, to the object function.
 # Goals are asked of methods whose names begin with "DeepSTEM".
 METHODS: dict[str, Method] = {
@@ -102,6 +111,7 @@ METHODS: dict[str, Method] = {
     "Wiener": restore_wiener,
     "RL": restore_richardson_lucy,
     "RL-TV": restore_variation,
+    "DeepSTEM": restore_deepstem,
 }
 NEW = "DeepSTEM"
 

@@ -17,7 +17,7 @@ def test_image_and_reconvolved_image_have_the_same_grays_and_the_residual_is_bal
     assert panels[0].get_clim() == panels[2].get_clim()
     assert panels[3].get_clim() == (-WORST, WORST)
     assert np.array_equal(ax.images[0].get_array(), found["object_function"])
-    left, right, bottom, top = ax.images[0].get_extent()
+    left, _, bottom, top = ax.images[0].get_extent()
     assert (left, top) == pytest.approx((1.9, 1.9))
     assert bottom > top  # y down
     assert any("1.23" in each.get_title() for each in ax.figure.axes)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import ndimage
 
 from adatom.core.errors import ConfigError, ImageError
 from adatom.networks.restorer import load_restorer
@@ -60,8 +61,6 @@ def test_the_network_finds_the_object_better_than_a_wiener_filter(restorer):
     def agree(one, other):
         return np.corrcoef(one[inside].ravel(), other[inside].ravel())[0, 1]
 
-    from scipy import ndimage
-
     truth = ndimage.gaussian_filter(example.object_function, 1.0)
     by_network = agree(found["object_function"].to_numpy(), truth)
     assert by_network > 0.8
@@ -90,6 +89,20 @@ def test_tiles_give_what_the_whole_gives(restorer, monkeypatch):
     difference = tiled.object_function - whole.object_function
     assert np.sqrt(np.mean(difference**2)) < 0.1 * whole.object_function.std()
     assert tiled.reconvolved.shape == example.image.shape
+
+
+def test_an_object_function_is_seen_through_spots_that_can_be_taken_away(restorer):
+    example = make_example(peak=3000.0)
+    found = restore_by_network(example.image, example.probe, restorer)
+    assert 0.5 < found.spot_px < 3
+    sharper = found.sharpen()
+    assert sharper.sum() == pytest.approx(found.object_function.sum(), rel=1e-5)
+    inside = np.s_[10:-10, 10:-10]
+    errors = [
+        np.abs(ndimage.gaussian_filter(values - example.object_function, 0.8)[inside]).mean()
+        for values in (found.object_function, sharper)
+    ]
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_fine_pixels_are_added_up_and_keep_their_electrons_and_places():

@@ -5,7 +5,7 @@ from adatom.workflows.train import train_recipe
 
 RECIPE = """extends = "haadf_objects"
 [dataset]
-n_pixels = 32
+n_pixels = 40
 [network]
 widths = [4, 8]
 [training]

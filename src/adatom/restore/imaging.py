@@ -6,8 +6,10 @@ import numpy as np
 from scipy import fft
 
 from adatom.core.errors import ImageError
+from adatom.networks.probe_views import WIDTH
 
 Shape = tuple[int, int]
+MOST_SHARPENING = 2 * (np.pi * WIDTH) ** 2  # exponent, at the highest frequency that counts
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Restoration:
         Iterations that were run; 1 where there are none.
     weight : float or None
         Weight of the total variation where there is one.
+    spot_px : float
+        Standard deviation of the Gaussian through which the object function is seen, pixels.
     """
 
     object_function: np.ndarray
@@ -86,6 +90,17 @@ class Restoration:
     background: np.ndarray | float = 0.0
     n_iterations: int = 1
     weight: float | None = None
+    spot_px: float = 0.0
+
+    def sharpen(self) -> np.ndarray:
+        """The object function without that Gaussian, as far as the probe transfers, (H, W)."""
+        if self.spot_px == 0:
+            return self.object_function
+        ky, kx = (np.arange(n) / (2 * n) for n in self.object_function.shape)
+        square = 2 * (np.pi * self.spot_px) ** 2 * (ky[:, None] ** 2 + kx**2)
+        gain = np.exp(np.minimum(square, MOST_SHARPENING))
+        spectrum = fft.dctn(self.object_function, norm="ortho")
+        return fft.idctn(spectrum * gain, norm="ortho")
 
 
 def check_image_and_probe(image: np.ndarray, probe: np.ndarray) -> None:

@@ -216,7 +216,8 @@ def restore_by_network(
             weights[rows, columns] += weight
     inside = np.s_[:, rim:-rim, rim:-rim]
     sharp, smooth, expected = (total / weights)[inside]
-    return Restoration(sharp, expected, smooth)
+    area = view_probe(spot, (padded.shape[0], padded.shape[1])).spot_area
+    return Restoration(sharp, expected, smooth, spot_px=float(area / (2 * np.pi)) ** 0.5)
 
 
 def _run(

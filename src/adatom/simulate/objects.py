@@ -17,12 +17,13 @@ from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_struct
 from adatom.simulate.example import draw_background, draw_dose
 from adatom.simulate.learning import CardConfig, LearningConfig
 from adatom.simulate.linear import Transfer, simulate_linear
-from adatom.simulate.recipe import FEWEST_PIXELS, BackgroundConfig, read_recipe
+from adatom.simulate.recipe import BackgroundConfig, read_recipe
 from adatom.simulate.scan import ScanConfig, draw_scan
 from adatom.simulate.scattering import peak_of, probe_transfer
 from adatom.simulate.structure import MX2Config, StructureConfig
 
 N_PROBE = 65  # pixels along each axis of a probe
+FEWEST_PIXELS = 40  # of an image, which must hold half a probe
 NARROWEST = 0.5  # pixels, standard deviation of an atom
 COARSEST = 0.48  # pixel size times the band limit, at most
 _REACH = 6  # pixels around an atom that its Gaussian covers
