@@ -68,7 +68,7 @@ def test_frames_of_a_movie_keep_their_numbers(folder, tmp_path):
 
 
 def test_probes_are_drawn_from_the_errors_of_the_table(folder):
-    config = RunConfig(probe=folder / "tableau.txt", semi_angle=28)
+    config = RunConfig(probe=folder / "tableau.txt", semi_angle=28, energy=80e3)
     first, others = find_microscopes(config)
     assert first.defocus == -30
     assert abs(first.C21 - 300) < 1e-6
@@ -80,9 +80,14 @@ def test_probes_are_drawn_from_the_errors_of_the_table(folder):
 
 
 def test_what_is_missing_is_named(folder, tmp_path, capsys):
-    assert run(folder / "still.zarr", "--probe", folder / "none.txt", "--out", tmp_path) != 0
-    assert "none.txt" in capsys.readouterr().err
-    probe = ("--probe", folder / "tableau.txt", "--method", "wiener", "--train")
-    assert run(folder / "still.zarr", *probe, "--out", tmp_path) != 0
-    assert "train" in capsys.readouterr().err
+    still = (folder / "still.zarr", "--out", tmp_path)
+    table = ("--probe", folder / "tableau.txt")
+    for options, named in (
+        (("--probe", folder / "none.txt", *SETTINGS), "none.txt"),
+        ((*table, *SETTINGS, "--method", "wiener", "--train"), "train"),
+        ((*table, "--semi-angle", "30"), "energy: must be given"),
+        ((*table, "--energy", "60e3"), "semi_angle"),
+    ):
+        assert run(*still, *options) != 0
+        assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,6 @@ from adatom.core.runs import plain_values
 from adatom.optics.dose import DoseConfig
 from adatom.workflows.analyze import DEFAULT, AnalyzeConfig
 from adatom.workflows.choose import choose_folders, find_inputs
-from adatom.workflows.restore import DEFAULT as RESTORE
 from adatom.workflows.restore import RunConfig
 from adatom.workflows.vibrations import VibrationsConfig
 
@@ -302,7 +301,7 @@ def restore(
     path: Annotated[Path, Parameter(help="A HAADF-STEM image or movie.")],
     /,
     *,
-    config: Annotated[RunConfig, Parameter(name="*")] = RESTORE,
+    config: Annotated[RunConfig, Parameter(name="*")],
     out: Annotated[Path, Parameter(help="Folder for the run folder.")] = Path(),
     as_json: Json = False,
 ) -> None:
@@ -310,7 +309,7 @@ def restore(
 
     With --train the network learns on the images themselves before (docs/restoration.md).
 
-    Example: adatom restore image.dm4 --probe tableau.adatom/aberrations.toml --energy 60e3
+    Example: adatom restore image.dm4 --probe tableau.adatom/aberrations.toml --semi-angle 30
     """
     from adatom.workflows.restore import run_restore
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from adatom.core.errors import ConfigError
+from adatom.core.errors import ConfigError, ImageError
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import SUFFIX, RunRecord, check_run_place, open_run, write_record
 from adatom.optics.microscope import Microscope
@@ -35,8 +35,10 @@ class RunConfig(RestoreConfig):
         description="Table of aberrations: TOML of `adatom tableau`, text or CSV (without one, the "
         "probe is fitted to the columns of the image).",
     )
-    energy: float = Field(60e3, gt=0, description="Energy of the electrons, eV.")
-    semi_angle: float = Field(30.0, gt=0, description="Convergence semi-angle, mrad.")
+    semi_angle: float = Field(gt=0, description="Convergence semi-angle, mrad.")
+    energy: float | None = Field(
+        None, gt=0, description="Energy of the electrons, eV (from the file)."
+    )
     source_size: float = Field(0.8, ge=0, description="Source size, full width at half maximum, Å.")
     defocus: float | None = Field(
         None, description="Defocus of the image, Å; replaces that of the table."
@@ -51,9 +53,6 @@ class RunConfig(RestoreConfig):
     )
     item: str | None = Field(None, description="Name of the image in a file that holds several.")
     seed: int = Field(0, ge=0, description="Seed of whatever is drawn.")
-
-
-DEFAULT = RunConfig()
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def run_restore(
     path: str | Path,
     out: str | Path,
     *,
-    config: RunConfig = DEFAULT,
+    config: RunConfig,
     report: Report = ignore_progress,
 ) -> RestoreResult:
     """Restore the object functions of an image or a movie.
@@ -109,7 +108,7 @@ def run_restore(
     ImageError
         If the image cannot be restored (see `restore_image`).
     ConfigError
-        If the table of aberrations breaks a rule.
+        If the table of aberrations breaks a rule, or the energy is neither given nor in the file.
     """
     from adatom.images.read import read_image
     from adatom.images.write import write_image
@@ -122,6 +121,7 @@ def run_restore(
     check_run_place(place)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
     image = read_image(path, item=config.item, pixel_size=config.pixel_size)
+    config = config.model_copy(update={"energy": _find_energy(image, config, path)})
     microscope, others, doubts = _find_probe(image, config)
     n_frames, results = image.sizes.get("frame", 1), []
     with open_run(place) as folder:
@@ -245,8 +245,20 @@ def fit_microscope(image: "xr.DataArray", config: RunConfig) -> tuple[Microscope
     return fit.microscope, doubt
 
 
+def _find_energy(image: "xr.DataArray", config: RunConfig, path: Path) -> float:
+    """Energy that is given, or that of the file, eV."""
+    modality, energy = image.attrs.get("modality"), config.energy or image.attrs.get("energy_eV")
+    if modality not in {None, "HAADF"}:
+        raise ImageError(f"{path}: must be a HAADF image to be restored (got {modality})")
+    if energy is None:
+        raise ConfigError(f"energy: must be given, for {path} does not say it (got None)")
+    return float(energy)
+
+
 def _set_up(config: RunConfig) -> Microscope:
     """What is known of the microscope without a table."""
+    if config.energy is None:
+        raise ConfigError("energy: must be given (got None)")
     return Microscope(
         energy_eV=config.energy,
         semi_angle=config.semi_angle,
