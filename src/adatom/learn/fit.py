@@ -9,15 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 import adatom
 from adatom.core.errors import ConfigError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of
 from adatom.images.normalize import FOCAL_NORMALIZATION, NormalizeConfig
-from adatom.learn.checkpoint import BEST, CHECKPOINT, HISTORY, TrainingState, check_folder
-from adatom.learn.loop import Batch, Lesson, draw_weights, learn, leave_cores
+from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder
+from adatom.learn.loop import (
+    Batch,
+    Lesson,
+    check_name,
+    draw_batches,
+    draw_weights,
+    learn,
+    leave_cores,
+)
 from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
 from adatom.learn.targets import measure_loss, weigh_classes, weigh_maps
 from adatom.networks.kinds import Network
@@ -173,10 +180,7 @@ def _check_training(recipe: Recipe | HrtemRecipe) -> None:
     """Refuse what would fail after hours: images that the network cannot halve, taken names."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"training: runs in one process (got {os.environ['WORLD_SIZE']})")
-    names = [Path(file).stem for file in (BEST, CHECKPOINT, HISTORY)]
-    if recipe.training.name in names:
-        taken = ", ".join(names)
-        raise ConfigError(f"training.name: must be none of {taken} (got {recipe.training.name!r})")
+    check_name(recipe.training.name)
     step, training = recipe.network.step, recipe.training
     if isinstance(training, FocalTrainingConfig):
         if training.n_pixels % step:
@@ -219,17 +223,8 @@ def _draw_batches(
 ) -> Iterable[Batch]:
     """Batches from the first image on that no step has seen."""
     batch_size = recipe.training.batch_size
-    return DataLoader(
-        SimulatedPairs(recipe, n_steps_done * batch_size),
-        batch_size,
-        num_workers=n_workers,
-        prefetch_factor=4 if n_workers else None,
-        worker_init_fn=_one_thread,
-    )
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+    samples = SimulatedPairs(recipe, n_steps_done * batch_size)
+    return draw_batches(samples, batch_size, n_workers)
 
 
 def _make_held_out(recipe: Recipe | HrtemRecipe) -> list[Batch]:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader, IterableDataset
 
 from adatom.core.config import Config
-from adatom.core.errors import ModelError
+from adatom.core.errors import ConfigError, ModelError
 from adatom.core.progress import Report
 from adatom.core.workers import count_cores
 from adatom.learn.checkpoint import (
     BEST,
     CHECKPOINT,
+    HISTORY,
     TrainingState,
     load_checkpoint,
     save_checkpoint,
@@ -207,6 +209,54 @@ def _is_stuck(progress: TrainingState, training: LearningConfig) -> bool:
     first = progress.step - progress.step % _cycle_length(training)
     waited = progress.step - max(progress.best_step, first)
     return waited >= training.patience * training.validate_every
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a model whose files would be those of its training.
+
+    Parameters
+    ----------
+    name : str
+        By the recipe.
+
+    Raises
+    ------
+    ConfigError
+        If it is taken.
+    """
+    names = [Path(file).stem for file in (BEST, CHECKPOINT, HISTORY)]
+    if name in names:
+        raise ConfigError(f"training.name: must be none of {', '.join(names)} (got {name!r})")
+
+
+def draw_batches(samples: IterableDataset, batch_size: int, n_workers: int) -> Iterable[Batch]:
+    """Batches of endless samples.
+
+    Parameters
+    ----------
+    samples : IterableDataset
+        Shared out between workers by itself.
+    batch_size : int
+        Samples of a batch.
+    n_workers : int
+        Processes that make them.
+
+    Returns
+    -------
+    iterable of list of tensors
+        Stacked.
+    """
+    return DataLoader(
+        samples,
+        batch_size,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 import adatom
 from adatom.core.errors import ConfigError, ImageError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of, make_child_rng
-from adatom.learn.checkpoint import BEST, CHECKPOINT, HISTORY, TrainingState, check_folder
-from adatom.learn.loop import Batch, Lesson, learn, leave_cores
+from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder
+from adatom.learn.loop import Batch, Lesson, check_name, draw_batches, learn, leave_cores
 from adatom.learn.samples import TRAINING, VALIDATION
 from adatom.networks.deepstem import DeepSTEM
 from adatom.networks.probe_views import blur_to_spots, measure_contrast, reconvolve, view_probe
@@ -169,10 +169,7 @@ def train_restorer(
 def _check(
     recipe: RestoreRecipe, frames: Sequence[Frame], start: Restorer | None, resume: bool
 ) -> None:
-    names = [Path(file).stem for file in (BEST, CHECKPOINT, HISTORY)]
-    if recipe.training.name in names:
-        taken = ", ".join(names)
-        raise ConfigError(f"training.name: must be none of {taken} (got {recipe.training.name!r})")
+    check_name(recipe.training.name)
     if start is not None and resume:
         raise ConfigError("start: a stopped training goes on with its own weights; leave it out")
     if start is not None and start.card.network != recipe.network:
@@ -301,17 +298,8 @@ def _draw_batches(
 ) -> Iterable[Batch]:
     """Batches from the first sample on that no step has seen."""
     batch_size = recipe.training.batch_size
-    return DataLoader(
-        _Samples(recipe, frames, n_steps_done * batch_size),
-        batch_size,
-        num_workers=n_workers,
-        prefetch_factor=4 if n_workers else None,
-        worker_init_fn=_one_thread,
-    )
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+    samples = _Samples(recipe, frames, n_steps_done * batch_size)
+    return draw_batches(samples, batch_size, n_workers)
 
 
 def measure_loss(smoothness: float, network: torch.nn.Module, batch: Batch) -> torch.Tensor:
