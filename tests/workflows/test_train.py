@@ -1,7 +1,9 @@
 """Whatever a recipe trains, one command trains it."""
 
+import subprocess
+import sys
+
 from adatom.networks.restorer import load_restorer
-from adatom.workflows.train import train_recipe
 
 RECIPE = """extends = "haadf_objects"
 [dataset]
@@ -15,12 +17,21 @@ batch_size = 2
 n_validation = 2
 validate_every = 1
 """
+COMMAND = "import sys; from adatom.cli import main; sys.exit(main())"
 
 
 def test_a_recipe_of_object_functions_makes_a_restorer_and_goes_on_from_one(tmp_path):
+    # In a process of its own, as from the command line: a training forks one that simulates.
     recipe = tmp_path / "own.toml"
     recipe.write_text(RECIPE)
-    card = train_recipe(recipe, tmp_path / "first")
-    assert load_restorer(card).card.name == "tiny"
-    further = train_recipe(recipe, tmp_path / "second", start=str(card))
-    assert load_restorer(further).card.start["name"] == "tiny"
+    start: list[str] = []
+    for name in ("first", "second"):
+        parts = ["train", str(recipe), "--out", str(tmp_path / name), *start]
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *parts], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        card = tmp_path / name / "tiny.json"
+        assert str(card) in done.stdout
+        start = ["--start", str(card)]
+    assert load_restorer(card).card.start["name"] == "tiny"
