@@ -1,6 +1,8 @@
 """From a file and a tableau to a run folder with object functions."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from adatom import cli
 from adatom.core.runs import read_record
 from adatom.images.read import read_image
 from adatom.images.write import write_image
+from adatom.networks.restorer import load_restorer
 from adatom.optics.microscope import Microscope
 from adatom.simulate.objects import RestoreRecipe, simulate_object
 from adatom.workflows.restore import RunConfig, find_microscopes
@@ -91,3 +94,24 @@ def test_what_is_missing_is_named(folder, tmp_path, capsys):
         assert run(*still, *options) != 0
         assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_learns_on_the_image_itself_before(folder, tmp_path):
+    # In a process of its own, as from the command line: a training forks one that simulates.
+    command = (
+        "import sys; from adatom.cli import main; from adatom.workflows import restore; "
+        "restore.N_STEPS = 2; sys.exit(main())"
+    )
+    parts = ["restore", folder / "still.zarr", "--probe", folder / "tableau.txt", "--train"]
+    parts += [*SETTINGS, "--out", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *map(str, parts)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    own = load_restorer(tmp_path / "still.adatom" / "deepstem-own.json").card
+    assert own.start["name"] == "deepstem"
+    assert len(own.frames) == 1
+    assert read_record(tmp_path / "still.adatom")["model"]["name"] == "deepstem-own"

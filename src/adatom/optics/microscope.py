@@ -90,6 +90,28 @@ def electron_wavelength(energy_eV: float) -> float:
     return _PLANCK_LIGHT / float(np.sqrt(energy_eV * (2 * _REST_ENERGY + energy_eV)))
 
 
+def find_band_limit(microscope: Microscope) -> float:
+    """Highest frequency that the image of a probe carries.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        Its energy and semi-angle, both of them numbers.
+
+    Returns
+    -------
+    float
+        2α/λ, 1/Å.
+
+    Examples
+    --------
+    >>> round(find_band_limit(Microscope(energy_eV=60e3, semi_angle=30)), 3)
+    1.233
+    """
+    wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
+    return 2e-3 * float(microscope.semi_angle) / wavelength  # type: ignore[arg-type]
+
+
 def interaction_constant(energy_eV: float) -> float:
     """Phase that an electron gains per projected potential.
 

@@ -11,7 +11,7 @@ from adatom.core.errors import ConfigError, ImageError
 from adatom.images.units import pixel_size
 from adatom.networks.probe_views import reconvolve, view_probe
 from adatom.networks.restorer import Restorer
-from adatom.optics.microscope import Microscope, electron_wavelength
+from adatom.optics.microscope import Microscope, find_band_limit
 from adatom.optics.probe import make_point_image
 from adatom.restore.classical import (
     restore_richardson_lucy,
@@ -82,7 +82,7 @@ def restore_image(
     counts, step, gain = count_electrons(image, microscope, config=config)
     spot = make_point_image(microscope, N_PROBE, step)
     found = _restore(counts, spot, restorer, config, rng)
-    cutoff = find_cutoff(microscope)
+    cutoff = find_band_limit(microscope)
     band = split_band(found.object_function, step, cutoff)
     support = judge_support(
         counts, found.reconvolved, spot, config=SupportConfig(read_noise=config.read_noise)
@@ -110,12 +110,6 @@ def restore_image(
         cutoff=cutoff,
         energy_eV=float(microscope.energy_eV),  # type: ignore[arg-type]
     )
-
-
-def find_cutoff(microscope: Microscope) -> float:
-    """Band limit 2α/λ of the images of a probe, 1/Å."""
-    wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
-    return 2e-3 * float(microscope.semi_angle) / wavelength  # type: ignore[arg-type]
 
 
 def count_electrons(
@@ -152,7 +146,7 @@ def count_electrons(
     step_y, step_x = pixel_size(image)
     if abs(step_y / step_x - 1) > 0.01:
         raise ImageError(f"image: pixels must be square (got {step_y:.4g} × {step_x:.4g} Å)")
-    step, cutoff = float((step_y * step_x) ** 0.5), find_cutoff(microscope)
+    step, cutoff = float((step_y * step_x) ** 0.5), find_band_limit(microscope)
     if step * cutoff > 0.5:
         raise ImageError(
             f"image: pixels must be at most {0.5 / cutoff:.3g} Å for the band limit 2α/λ of "

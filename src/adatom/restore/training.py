@@ -31,10 +31,7 @@ from adatom.simulate.objects import N_PROBE, RestoreRecipe, simulate_object
 
 RIM = 8  # pixels at the border, which atoms outside shed light into
 BATCH = 8  # held-out images at a time
-LEAST_KEPT, MOST_KEPT = (
-    0.3,
-    0.9,
-)  # of the electrons of an image without truth, that the network sees
+LEAST_KEPT, MOST_KEPT = 0.3, 0.9  # share of the electrons that it sees of an image without truth
 LEAST_VARIANCE = 3e-3  # of what a loss is measured against, over the square of its level
 BACKGROUND_WEIGHT = 0.1
 

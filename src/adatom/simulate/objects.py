@@ -11,7 +11,7 @@ from scipy.special import erf
 from adatom.core.config import Config
 from adatom.core.random import NotNegative, Positive, Share, draw_value, limits_of, make_rng
 from adatom.networks.kinds import DeepSTEMConfig
-from adatom.optics.microscope import Microscope, electron_wavelength, haadf_cross_section
+from adatom.optics.microscope import Microscope, find_band_limit, haadf_cross_section
 from adatom.simulate.detector import Detector, detect
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
 from adatom.simulate.example import draw_background, draw_dose
@@ -162,9 +162,8 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
     """
     rng = make_rng(rng)
     microscope = recipe.microscope.draw(rng)
-    wavelength = electron_wavelength(float(microscope.energy_eV))  # type: ignore[arg-type]
-    cutoff = 2e-3 * float(microscope.semi_angle) / wavelength  # type: ignore[arg-type]
-    pixel_size = min(float(draw_value(recipe.dataset.pixel_size, rng)), COARSEST / cutoff)
+    coarsest = COARSEST / find_band_limit(microscope)
+    pixel_size = min(float(draw_value(recipe.dataset.pixel_size, rng)), coarsest)
     shape = (recipe.dataset.n_pixels,) * 2
     size = (shape[0] * pixel_size, shape[1] * pixel_size)
     config = choose_kind(recipe.structure, rng)
