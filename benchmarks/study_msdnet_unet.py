@@ -52,7 +52,7 @@ DIFFERENCES = (
     ("even vibrations", "compact U-net"),
 )
 SETS = {"bare": "hrtem_mos2", "on graphene": "hrtem_mos2_graphene"}
-RATES = (2e-3, 4e-3, 8e-3, 16e-3)
+RATES = (4e-3, 8e-3, 16e-3, 32e-3)
 SPLIT = 6  # series that nothing was trained, chosen or calibrated on
 AGAINST = {  # what F1 is drawn against
     "series_dose": "dose of the series, e/Å²",
