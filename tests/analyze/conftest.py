@@ -59,3 +59,33 @@ def truth(monolayer):
         n_data=1,
         chi_square_flat=1.0,
     )
+
+
+@pytest.fixture(scope="session")
+def make_honeycomb():
+    """Places [y, x] and labels of a square piece of a honeycomb."""
+
+    def make(side, constant=2.461, *, angle=7.0, labels=("C", "C"), noise=0.0, seed=0):
+        n = int(2 * side / constant)
+        i, j = np.mgrid[-n : n + 1, -n : n + 1]
+        turn = np.deg2rad(angle + np.array([0, 60]))
+        one, other = constant * np.stack([np.sin(turn), np.cos(turn)], axis=1)
+        cells = i.reshape(-1, 1) * one + j.reshape(-1, 1) * other
+        places = np.concatenate([cells, cells + (one + other) / 3])
+        inside = (np.abs(places) < side / 2).all(axis=1)
+        places = places + np.random.default_rng(seed).normal(0, noise, places.shape)
+        return places[inside], np.repeat(labels, len(cells))[inside]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tabulate():
+    """Atoms table of places and labels."""
+
+    def make(places, labels, **more):
+        values = {"frame": 0, "atom": np.arange(len(places)), "x": places[:, 1], "y": places[:, 0]}
+        values |= {"label": labels, "score": 0.9, "score_none": 0.05, "x_err": 0.05, "y_err": 0.05}
+        return pd.DataFrame(values | more)
+
+    return make

@@ -11,6 +11,7 @@ from adatom.report.page import write_report
 from adatom.report.summary import find_neighbor_distances, summarize_atoms
 
 LABELS = ("M", "X2", "X1", "dopant")
+NO_DEFECTS = {"defects": [], "grains": [], "strain": {}}
 CARD = {
     "name": "haadf-mx2",
     "title": "Columns of MX2",
@@ -53,7 +54,7 @@ def write_run(place, image, atoms, **changes):
             "image": {"shape": (140, 140), "frames": 1, "focus": None, "frame": 0, "view": view}
             | {"modality": "HAADF", "energy_eV": 60e3},
             "calibration": calibration,
-            "summary": summarize_atoms([atoms], LABELS, 784.0, distances),
+            "summary": summarize_atoms([atoms], LABELS, 784.0, distances) | NO_DEFECTS,
             "warnings": (),
             "timings": {"read": 0.1},
         }

@@ -25,6 +25,13 @@ def test_structure_has_two_chalcogens_per_x2(tmp_path):
     assert list(structure.arrays["atom"]) == [0, 1, 1, 2, 3]
 
 
+def test_atoms_carry_the_defect_they_belong_to(tmp_path):
+    table = make_table().assign(defect=["-", "-", "V_S", "dopant_Mo"])
+    write_structure([table], tmp_path / "a.extxyz", get_material("MoS2"))
+    structure = ase.io.read(tmp_path / "a.extxyz")
+    assert list(structure.arrays["defect"]) == ["-", "-", "-", "V_S", "dopant_Mo"]
+
+
 def test_parts_of_a_frame_are_one_structure(tmp_path):
     whole = make_table(frame=3)
     parts = [whole.iloc[:2], whole.iloc[2:2], whole.iloc[2:], make_table(("X2",), frame=5)]

@@ -54,9 +54,9 @@ def test_run_folder_holds_all(truth, tmp_path):
     )
     assert result.folder == tmp_path / "out" / "sheet.adatom"
     names = {path.name for path in result.folder.iterdir()}
-    assert names == {"atoms.csv", "atoms.parquet", "figures", "log.txt", "report.html"} | {
-        "run.json",
-        "structure.extxyz",
+    tables = ("atoms", "defects", "defect_members", "sites")
+    assert names == {f"{table}.{kind}" for table in tables for kind in ("csv", "parquet")} | {
+        *("figures", "log.txt", "report.html", "run.json", "structure.extxyz")
     }
     pd.testing.assert_frame_equal(pd.read_parquet(result.folder / "atoms.parquet"), atoms)
     record = json.loads((result.folder / "run.json").read_text())
@@ -67,7 +67,7 @@ def test_run_folder_holds_all(truth, tmp_path):
         {"left": -0.1, "top": -0.1, "width": 28, "height": 28}
     )
     assert record["model"]["name"] == "fake"
-    assert texts == ["read", "calibrate", "load model", "find atoms", "write"]
+    assert texts == [*("read", "calibrate", "load model", "find atoms", "find defects", "write")]
     assert list(record["timings"]) == texts
     assert result.warnings == ()
 

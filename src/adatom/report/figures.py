@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from adatom.core.memory import release_memory
 from adatom.core.table_files import TableParts, read_columns
 from adatom.plots.atoms import draw_atoms, is_rare
 from adatom.plots.calibration import draw_calibration
+from adatom.plots.defects import draw_defects, draw_strain
 from adatom.plots.histograms import (
     draw_counts,
     draw_errors,
@@ -22,6 +23,9 @@ from adatom.plots.histograms import (
     draw_scores,
 )
 from adatom.plots.style import write_figure, write_image_png
+
+if TYPE_CHECKING:
+    from adatom.analyze.defects import Defects
 
 MOST_CIRCLES = 50_000
 
@@ -123,3 +127,32 @@ def write_figures(
         "width": float(width * step_x),
         "height": float(height * step_y),
     }
+
+
+def write_defect_figures(
+    image: xr.DataArray, found: "Defects", strain: pd.DataFrame | None, folder: Path
+) -> None:
+    """Draw defects, and strain and rotation of the lattice, into the `figures` folder of a run.
+
+    Parameters
+    ----------
+    image : DataArray
+        The frame that is shown, dims y, x with coordinates in Å.
+    found : Defects
+        Of this frame; without lattice and without defects nothing is drawn.
+    strain : DataFrame or None
+        Of `measure_strain`, for the atoms of this frame.
+    folder : Path
+        The run folder.
+    """
+    figures = folder / "figures"
+    if not found.lattices.grains and found.table.empty:
+        return
+    write_figure(draw_defects(image, found), figures / "defects.png", dots_per_inch=250)
+    if strain is not None and strain["strain_xx"].notna().any():
+        y, x = found.graph.places.T
+        places = strain.assign(x=x, y=y)
+        for name in ("strain_xx", "strain_yy", "strain_xy", "rotation"):
+            ax = draw_strain(image, places, name)
+            write_figure(ax, figures / f"{name}.png")
+            release_memory()

@@ -27,7 +27,7 @@ def write_structure(parts: Iterable[pd.DataFrame], path: Path, material: Materia
     ----------
     parts : iterable of DataFrame
         Consecutive parts of an atoms table, passed over twice: only one is held at a time. x and y
-        stay as they are (y points down, as in the image).
+        stay as they are (y points down, as in the image). A column `defect` is written too.
     path : Path
         The file, ending in `.extxyz`.
     material : Material
@@ -70,4 +70,6 @@ def _make_structure(columns: pd.DataFrame, material: Material) -> ase.Atoms:
     structure.set_array("atom", rows["atom"].to_numpy())
     structure.set_array("label", rows["label"].to_numpy(dtype=str))
     structure.set_array("score", rows["score"].to_numpy())
+    if "defect" in rows:
+        structure.set_array("defect", rows["defect"].to_numpy(dtype=str))
     return structure

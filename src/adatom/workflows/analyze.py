@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from adatom.images.calibrate import Calibration
     from adatom.networks.model import Model, ModelCard
     from adatom.workflows.correct import Correction
+    from adatom.workflows.defects import DefectRun
 
 logger = logging.getLogger("adatom")
-N_STEPS = 5
+N_STEPS = 6
 TABLE = "atoms.parquet"
 
 
@@ -76,6 +77,11 @@ class AnalyzeConfig(Config):
     )
     energy: float | None = Field(
         None, ge=1e4, description="Energy of the electrons, eV (60e3); replaces the file's."
+    )
+    rules: Path | None = Field(
+        None,
+        description="TOML file with rules of chemistry (longest bonds, most neighbors) for the "
+        "defects; what it leaves out is that of the material.",
     )
     use_lattice: bool = Field(
         True,
@@ -187,12 +193,16 @@ def analyze_image(
         card, device = model.card, str(next(model.network.parameters()).device)
         del model  # with the memory of its last image
         release_memory()
+        with step("find defects"):
+            defects = _find_defects(calibration, card, material, config, folder)
         with step("write"):
-            summary, view = _write_results(calibration, card, material, corrected, folder)
+            summary, view = _write_results(calibration, card, corrected, folder)
+            summary |= _show_defects(calibration, material, defects, folder)
         notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
             summary, calibration
         )
         notes += doubt_kind(calibration, card, folder / TABLE) + said
+        notes += defects.notes if defects else ()
         record = RunRecord(
             task="analyze",
             started=started,
@@ -323,28 +333,69 @@ def _find_area(image: "xr.DataArray") -> float:
     return abs(area)
 
 
-def _write_results(
+def _find_defects(
     calibration: "Calibration",
     card: "ModelCard",
     material: Material | None,
+    config: AnalyzeConfig,
+    folder: Path,
+) -> "DefectRun | None":
+    """Lattice and defects of all frames; None where there are no atoms to judge by."""
+    from adatom.workflows.defects import find_rules, write_defects
+
+    image = calibration.image
+    material = material or calibration.material
+    shown = frame_number(load_frame(image))
+    chemistry = find_rules(config.rules, material, card.labels, folder / TABLE, shown)
+    if chemistry is None:
+        return None
+    return write_defects(folder, image, shown, chemistry, material)
+
+
+def _show_defects(
+    calibration: "Calibration",
+    material: Material | None,
+    defects: "DefectRun | None",
+    folder: Path,
+) -> dict[str, Any]:
+    """Write structure and figures of the defects; return what the summary says of them."""
+    from adatom.core.table_files import TableParts
+    from adatom.images.resample import shrink_image
+    from adatom.images.units import pick_image
+    from adatom.report.figures import write_defect_figures
+    from adatom.structures.write import write_structure
+    from adatom.workflows.defects import NamedAtoms
+
+    if material is not None:
+        columns: Iterable[pd.DataFrame] = TableParts(folder / TABLE, tuple(ATOM_COLUMNS))
+        if defects:
+            columns = NamedAtoms(folder, tuple(ATOM_COLUMNS))
+        write_structure(columns, folder / "structure.extxyz", material)
+    if defects is None:
+        return {"defects": [], "grains": [], "strain": {}}
+    if defects.shown is not None:
+        shown = shrink_image(pick_image(load_frame(calibration.image)))
+        write_defect_figures(shown, defects.shown, defects.strain, folder)
+    return defects.summary
+
+
+def _write_results(
+    calibration: "Calibration",
+    card: "ModelCard",
     corrected: "Correction | None",
     folder: Path,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write structure and figures; return the summary, and where the image lies."""
+    """Write the figures; return the summary, and where the image lies."""
     from adatom.core.table_files import TableParts
     from adatom.images.resample import shrink_image
     from adatom.images.units import pick_image
     from adatom.report.figures import write_figures
     from adatom.report.summary import find_neighbor_distances, summarize_atoms
-    from adatom.structures.write import write_structure
 
     image, table = calibration.image, folder / TABLE
     distances = find_neighbor_distances(TableParts(table, ("frame", "x", "y")))
     parts = TableParts(table, (*ATOM_COLUMNS, "x_err", "y_err"))
     summary = summarize_atoms(parts, card.labels, _find_area(image), distances)
-    if material is not None:
-        columns = TableParts(table, tuple(ATOM_COLUMNS))
-        write_structure(columns, folder / "structure.extxyz", material)
     shown = shrink_image(pick_image(load_frame(image)))
     shown = shown.assign_attrs(units=_name_intensities(image) or "")
     better = None if corrected is None else shrink_image(pick_image(corrected.series))

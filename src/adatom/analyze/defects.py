@@ -1,0 +1,216 @@
+"""Defects from the atoms of an image, by the rules of chemistry alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from adatom.analyze.graph import Graph, build_graph
+from adatom.analyze.lattice import Lattices, find_lattices
+from adatom.analyze.marks import Cluster, find_border_atoms, find_clusters
+from adatom.analyze.naming import hash_cluster, name_cluster
+from adatom.core.chemistry import Chemistry
+from adatom.core.materials import Material, find_role
+from adatom.core.tables import check_atoms
+
+CLASS = "class "  # and a number: the name of what has none
+DISTORTED = 15.0  # degrees between the largest and the smallest angle of bonds at a foreign atom
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Defects of one image.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per defect: `frame`, `defect`, `kind`, `name`, `x`, `y` (Å), `n_atoms` (of its
+        own), `rings` (sizes of the rings it touches that are not as in the lattice), `bond`,
+        `bond_err` (mean length of the bonds to the atoms around it, Å), `angle_spread`,
+        `angle_spread_err` (degrees, of the bonds at its foreign atoms), `is_distorted`,
+        `is_cut` (at the border of the image), `score` (that its atoms are what they are called),
+        `hash` (of its graph).
+    members : DataFrame
+        `frame`, `defect`, `atom`, `is_shell` (a neighbor, not a member).
+    own : tuple of (n,) int array
+        Rows of the atoms of each defect, in the atoms table and the graph.
+    graph : Graph
+        Atoms and bonds.
+    lattices : Lattices
+        Grains and sites.
+    """
+
+    table: pd.DataFrame
+    members: pd.DataFrame
+    own: tuple[np.ndarray, ...]
+    graph: Graph
+    lattices: Lattices
+
+
+def find_defects(
+    atoms: pd.DataFrame,
+    chemistry: Chemistry,
+    *,
+    material: Material | None = None,
+    area: np.ndarray | None = None,
+) -> Defects:
+    """Name whatever breaks the lattice of an image.
+
+    Parameters
+    ----------
+    atoms : DataFrame
+        Atoms table of one frame.
+    chemistry : Chemistry
+        Bonds, coordination and hosts.
+    material : Material, optional
+        Its elements stand in the names.
+    area : (2, 2) array, optional
+        First and last [y, x] of the image, Å; that of the atoms if left out.
+
+    Returns
+    -------
+    Defects
+        Also those that no network was trained on: a defect without a name gets a number, the same
+        for all that are alike.
+
+    Raises
+    ------
+    ImageError
+        If the table is no atoms table.
+
+    Notes
+    -----
+    After Ziatdinov et al., ACS Nano 11 (2017) 12742: atoms to graph to rules of chemistry.
+    """
+    check_atoms(atoms)
+    places = atoms[["y", "x"]].to_numpy(float)
+    labels = np.array([find_role(str(label)) for label in atoms["label"]], str)
+    if area is None and len(atoms):
+        area = np.stack([places.min(axis=0), places.max(axis=0)])
+    graph = build_graph(places, labels, chemistry)
+    lattices = find_lattices(places, labels, area)
+    at_border = (
+        find_border_atoms(graph, np.asarray(area, float), chemistry)
+        if area is not None
+        else np.zeros(0, bool)
+    )
+    clusters = find_clusters(graph, lattices, chemistry, at_border)
+    grains = lattices.grain_of_atom
+    rows, members, hashes = [], [], []
+    frame = int(atoms["frame"].iloc[0]) if len(atoms) else 0
+    for number, cluster in enumerate(clusters):
+        kind, name = name_cluster(cluster, graph, grains, material)
+        hashes.append("" if kind in {"edge", "boundary"} else hash_cluster(cluster, graph))
+        own, shell = cluster.atoms, cluster.shell
+        y, x = cluster.place
+        row = {"frame": frame, "defect": number, "kind": kind, "name": name, "x": x, "y": y}
+        row |= {"n_atoms": len(own), "rings": "-".join(cluster.list("ring"))}
+        row |= _measure_bonds(cluster, graph, atoms)
+        row |= {
+            "is_cut": bool(at_border[np.union1d(own, shell)].any()),
+            "score": _score(cluster, atoms),
+        }
+        rows.append(row)
+        for chosen, is_shell in ((own, False), (shell, True)):
+            members.append(
+                pd.DataFrame({"defect": number, "atom": atoms["atom"].to_numpy()[chosen]}).assign(
+                    is_shell=is_shell
+                )
+            )
+    table = number_classes(_make_table(rows).assign(hash=np.array(hashes, dtype=object)))
+    owned = tuple(cluster.atoms for cluster in clusters)
+    return Defects(table, _join_members(members, frame), owned, graph, lattices)
+
+
+COLUMNS = {
+    "frame": "int64",
+    "defect": "int64",
+    "kind": "str",
+    "name": "str",
+    "x": "float64",
+    "y": "float64",
+    "n_atoms": "int64",
+    "rings": "str",
+    "bond": "float64",
+    "bond_err": "float64",
+    "angle_spread": "float64",
+    "angle_spread_err": "float64",
+    "is_distorted": "bool",
+    "is_cut": "bool",
+    "score": "float64",
+}
+
+
+def _make_table(rows: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()}
+    )
+
+
+def _join_members(members: list[pd.DataFrame], frame: int) -> pd.DataFrame:
+    kinds = {"defect": "int64", "atom": "int64", "is_shell": "bool"}
+    whole = pd.concat(members, ignore_index=True) if members else pd.DataFrame(columns=list(kinds))
+    whole = whole.astype(kinds)
+    whole.insert(0, "frame", np.full(len(whole), frame, np.int64))
+    return whole
+
+
+def number_classes(table: pd.DataFrame) -> pd.DataFrame:
+    """Number what has no name, over all frames of a table: class 1 is the commonest.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `find_defects`, or several of them together.
+
+    Returns
+    -------
+    DataFrame
+        With other numbers in `name`; defects of one graph (`hash`) have one.
+    """
+    unnamed = (table["name"] == "") | table["name"].str.startswith(CLASS)
+    counts = table.loc[unnamed, "hash"].value_counts()
+    order = sorted(counts.index, key=lambda key: (-counts[key], key))
+    names = {key: f"{CLASS}{number}" for number, key in enumerate(order, 1)}
+    return table.assign(name=table["name"].where(~unnamed, table["hash"].map(names)))
+
+
+def _measure_bonds(cluster: Cluster, graph: Graph, atoms: pd.DataFrame) -> dict[str, object]:
+    """Mean bond to the atoms around, and how much the angles at foreign atoms differ."""
+    own = cluster.atoms
+    ends = [(atom, other) for atom in own for other in graph.neighbors[atom] if other not in own]
+    error = np.hypot(*(_column(atoms, name) for name in ("x_err", "y_err"))) / 2**0.5
+    nothing = {"bond": np.nan, "bond_err": np.nan}
+    bonds: dict[str, object] = dict(nothing)
+    if ends:
+        pairs = np.array(ends)
+        lengths = np.linalg.norm(graph.places[pairs[:, 0]] - graph.places[pairs[:, 1]], axis=1)
+        each = np.hypot(error[pairs[:, 0]], error[pairs[:, 1]])
+        bonds = {"bond": lengths.mean(), "bond_err": np.sqrt((each**2).sum()) / len(each)}
+    spreads = []
+    for mark in cluster.marks:
+        near = graph.neighbors[mark.atoms[0]] if mark.kind == "foreign" else np.empty(0, int)
+        if len(near) < 3:
+            continue
+        step = graph.places[near] - graph.places[mark.atoms[0]]
+        turn = np.sort(np.arctan2(step[:, 0], step[:, 1]))
+        angles = np.degrees(np.diff(np.append(turn, turn[0] + 2 * np.pi)))
+        length = np.linalg.norm(step, axis=1).mean()
+        miss = np.degrees(error[near].mean() / length) * 2  # two angles, each of two bonds
+        spreads.append((np.ptp(angles), miss))
+    spread, spread_err = max(spreads, default=(np.nan, np.nan))
+    told = {"angle_spread": spread, "angle_spread_err": spread_err}
+    return bonds | told | {"is_distorted": bool(spread > DISTORTED)}
+
+
+def _score(cluster: Cluster, atoms: pd.DataFrame) -> float:
+    """That all atoms of a defect are there and are what they are called."""
+    score, none = _column(atoms, "score", 1.0), _column(atoms, "score_none", 0.0)
+    own, shell = cluster.atoms, cluster.shell
+    return float(np.prod(score[own]) * np.prod(1 - none[shell]))
+
+
+def _column(atoms: pd.DataFrame, name: str, missing: float = np.nan) -> np.ndarray:
+    if name not in atoms:
+        return np.full(len(atoms), missing)
+    return atoms[name].to_numpy(float)

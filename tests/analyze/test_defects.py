@@ -1,0 +1,192 @@
+"""Defects that were planted, and their names."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adatom.analyze.defects import find_defects
+from adatom.core.chemistry import make_chemistry
+from adatom.core.errors import ImageError
+from adatom.core.materials import get_material
+from adatom.structures.graphene import relax_bonds
+from adatom.structures.sheets import make_sheet
+
+GRAPHENE, MOS2 = get_material("graphene"), get_material("MoS2")
+
+
+def name(table, material, area=None):
+    found = find_defects(table, make_chemistry(material), material=material, area=area)
+    return found, sorted(found.table["name"])
+
+
+def inner(places, *, near=(0.0, 0.0)):
+    return np.argsort(np.hypot(*(places - near).T))
+
+
+def test_a_perfect_sheet_has_no_defects(make_honeycomb, tabulate):
+    for material, labels in ((GRAPHENE, ("C", "C")), (MOS2, ("M", "X2"))):
+        places, kinds = make_honeycomb(50, material.lattice, labels=labels, noise=0.06)
+        found, names = name(tabulate(places, kinds), material)
+        assert names == []
+        assert list(found.table.columns) == list(found.table.columns.unique())
+        assert found.members.empty
+
+
+def dope(which):
+    """A sheet with silicon on the atoms that `which` chooses among those nearest to the middle."""
+    sheet = make_sheet(GRAPHENE, (46, 46), angle=9)
+    middle = sheet.positions[:, :2] - 23
+    order = inner(middle)
+    near = np.hypot(*(middle - middle[order[0]]).T)
+    shell = np.flatnonzero((near > 1) & (near < 1.6))
+    silicon, gone = which(order[0], shell)
+    sheet.numbers[silicon] = 14
+    if gone and len(silicon) == 1:
+        sheet.positions[silicon[0]] = sheet.positions[[*silicon, *gone]].mean(axis=0)
+    kept = np.setdiff1d(np.arange(len(sheet)), gone)
+    relaxed = relax_bonds(sheet[kept])
+    places = relaxed.positions[:, [1, 0]]
+    return places, np.array(relaxed.get_chemical_symbols())
+
+
+@pytest.mark.parametrize(
+    ("expected", "which"),
+    [
+        ("Si1C3", lambda one, shell: ([one], [])),
+        ("Si1C4", lambda one, shell: ([one], [shell[0]])),
+        ("Si2C4", lambda one, shell: ([one, shell[0]], [])),
+        ("Si3C5", lambda one, shell: ([one, *shell[:2]], [])),
+        ("Si4C6", lambda one, shell: ([one, *shell], [])),
+    ],
+)
+def test_silicon_is_named_by_its_formula(expected, which, tabulate):
+    places, labels = dope(which)
+    found, names = name(tabulate(places, labels), GRAPHENE)
+    assert names == [expected]
+    (row,) = found.table.itertuples()
+    assert row.kind == "dopant"
+    assert not row.is_cut
+    n_silicon = int(expected[2])
+    members = found.members[~found.members["is_shell"]]
+    assert set(labels[members["atom"]]) == {"Si"}
+    assert len(members) == row.n_atoms == n_silicon
+    assert len(found.members) == n_silicon + int(expected[-1])
+    assert row.score == pytest.approx(0.9**n_silicon * 0.95 ** int(expected[-1]))
+    assert row.bond == pytest.approx(1.75, abs=0.2)
+    assert row.bond_err == pytest.approx(0.05 * 2**0.5 / int(expected[-1]) ** 0.5, rel=0.2)
+
+
+def test_silicon_with_three_equal_bonds_is_not_distorted_and_pulled_aside_it_is(tabulate):
+    places, labels = dope(lambda one, shell: ([one], []))
+    found, _ = name(tabulate(places, labels), GRAPHENE)
+    assert found.table["angle_spread"].item() < 3
+    assert not found.table["is_distorted"].item()
+    places[labels == "Si"] += (0.0, 0.35)
+    found, names = name(tabulate(places, labels), GRAPHENE)
+    assert names == ["Si1C3"]
+    assert found.table["is_distorted"].item()
+
+
+def test_vacancies_of_graphene(make_honeycomb, tabulate):
+    places, labels = make_honeycomb(60)
+    order = inner(places)
+    one = order[0]
+    beside = order[1]
+    far = inner(places, near=(15.0, 12.0))[0]
+    kept = np.setdiff1d(np.arange(len(places)), [one, beside, far])
+    found, names = name(tabulate(places[kept], labels[kept]), GRAPHENE)
+    assert names == ["2V_C", "V_C"]
+    row = found.table.set_index("name").loc["V_C"]
+    np.testing.assert_allclose([row["y"], row["x"]], places[far], atol=0.2)
+
+
+def test_columns_of_mos2(make_honeycomb, tabulate):
+    places, labels = make_honeycomb(70, 3.16, labels=("M", "X2"), noise=0.05)
+    labels = labels.astype("U8")
+
+    def at(y, x, label):
+        mine = np.flatnonzero(labels == label)
+        return mine[inner(places[mine], near=(y, x))[0]]
+
+    changed = {
+        at(0, 0, "X2"): "X1",
+        at(-20, 0, "M"): "dopant",
+        at(20, 0, "X2"): "dopant",
+        at(0, 20, "X2"): "M",
+        at(0, -20, "M"): "X2",
+    }
+    gone = [at(-20, 20, "X2"), at(-20, -20, "M")]
+    for atom, label in changed.items():
+        labels[atom] = label
+    kept = np.setdiff1d(np.arange(len(places)), gone)
+    found, names = name(tabulate(places[kept], labels[kept]), MOS2)
+    assert names == sorted(["V_S", "dopant_Mo", "dopant_S2", "Mo_S2", "S2_Mo", "V_S2", "V_Mo"])
+    assert dict(found.table.groupby("kind").size()) == {"vacancy": 3, "dopant": 2, "antisite": 2}
+
+
+def test_vacancies_side_by_side_are_one_and_three_in_a_row_a_line(make_honeycomb, tabulate):
+    places, labels = make_honeycomb(70, 3.16, angle=0.0, labels=("M", "X2"))
+    mine = np.flatnonzero(labels == "X2")
+    start = places[mine[inner(places[mine])[0]]]
+    for n, expected in ((2, "2V_S"), (3, "V_S line"), (5, "V_S line")):
+        seen = labels.astype("U8")
+        for k in range(n):
+            seen[mine[inner(places[mine], near=start + np.array([0, 3.16 * k]))[0]]] = "X1"
+        assert name(tabulate(places, seen), MOS2)[1] == [expected]
+    seen = labels.astype("U8")
+    metal = np.flatnonzero(labels == "M")[inner(places[labels == "M"])[0]]
+    around = mine[inner(places[mine], near=places[metal])[:3]]
+    seen[around] = "X1"
+    kept = np.setdiff1d(np.arange(len(places)), [metal])
+    assert name(tabulate(places[kept], seen[kept]), MOS2)[1] == ["V_MoS3"]
+
+
+def test_what_has_no_name_gets_a_number_by_how_common_it_is(make_honeycomb, tabulate):
+    """Rings of 4 and 8 that no table holds, twice, and one of another kind once."""
+    places, labels = make_honeycomb(70, angle=0.0)
+    extra = []
+    for y, x in ((-15, -15), (15, 15)):
+        ring = inner(places, near=places[inner(places, near=(y, x))[0]])[:2]
+        # An atom on the middle of a bond: rings of seven on both sides.
+        extra.append(places[ring].mean(axis=0))
+        places[ring] += 0.75 * (places[ring] - extra[-1])
+    whole = np.concatenate([places, extra])
+    found, names = name(tabulate(whole, np.append(labels, ["C", "C"])), GRAPHENE)
+    assert names == ["class 1", "class 1"]
+    assert set(found.table["rings"]) == {"7-7"}
+    assert found.table["hash"].nunique() == 1
+
+
+def test_the_two_sides_of_a_boundary_are_one_defect(make_honeycomb, tabulate):
+    left, right = (make_honeycomb(60, angle=angle)[0] for angle in (5.0, 27.0))
+    places = np.concatenate([left[left[:, 1] < 0], right[right[:, 1] > 0.7]])
+    found, _ = name(tabulate(places, np.full(len(places), "C")), GRAPHENE)
+    assert (found.table["kind"] == "boundary").sum() >= 1
+    at = found.table[found.table["kind"] == "boundary"]
+    assert (at["x"].abs() < 4).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(angle=st.floats(0, 360), seed=st.integers(0, 1000))
+def test_names_do_not_depend_on_turn_order_or_noise(angle, seed):
+    places, labels = dope(lambda one, shell: ([one, shell[0]], []))
+    rng = np.random.default_rng(seed)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    order = rng.permutation(len(places))
+    moved = (places @ turn + rng.normal(0, 0.04, places.shape))[order]
+    table = pd.DataFrame({"frame": 3, "atom": np.arange(len(moved)), "score": 1.0})
+    table = table.assign(y=moved[:, 0], x=moved[:, 1], label=labels[order])
+    near = np.hypot(*(moved - moved[labels[order] == "Si"].mean(axis=0)).T) < 17
+    found, names = name(table[near], GRAPHENE)
+    assert "Si2C4" in names
+    assert (found.table["frame"] == 3).all()
+
+
+def test_nothing_gives_empty_tables(tabulate):
+    found, names = name(tabulate(np.empty((0, 2)), np.empty(0, str)), GRAPHENE)
+    assert names == []
+    assert found.members.empty
+    with pytest.raises(ImageError, match="missing"):
+        find_defects(pd.DataFrame({"x": [1.0]}), make_chemistry(GRAPHENE))
