@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adatom.analyze.waves import find_point_waves, find_spacing, follow_waves
+from adatom.analyze.waves import find_point_waves, find_spacing, follow_waves, reduce_vectors
 
 
 def make_points(vectors, basis, side, noise, seed=0):
@@ -56,3 +58,22 @@ def test_phases_follow_a_bent_lattice(make_honeycomb):
     miss = (found[:, 0] - bend)[inner]
     assert (miss - miss.mean()).std() < 0.1
     assert found[inner, 1].std() < 0.1
+
+
+@given(
+    st.sampled_from([(1.0, 60.0), (1.0, 90.0), (1.0, 120.0), (1.7, 75.0)]),
+    st.floats(0, 360),
+    st.lists(st.integers(-3, 3), min_size=4, max_size=4),
+)
+def test_any_vectors_of_a_lattice_reduce_to_the_shortest(cell, turn, steps):
+    """Also where several are as long as each other, whatever rounding makes of it."""
+    ratio, angle = cell
+    angles = np.deg2rad([turn, turn + angle])
+    shortest = 2.461 * np.array([[1.0], [ratio]]) * np.stack([np.sin(angles), np.cos(angles)], 1)
+    skew = np.array([[1, steps[0]], [0, 1]]) @ np.array([[1, 0], [steps[1], 1]])
+    skew = skew @ np.array([[1, steps[2]], [0, 1]]) @ np.array([[1, 0], [steps[3], 1]])
+    vectors = skew @ shortest
+    found = reduce_vectors(vectors)
+    assert abs(round(np.linalg.det(found))) == 1
+    lengths = np.linalg.norm(found @ vectors, axis=1)
+    np.testing.assert_allclose(sorted(lengths), [2.461, 2.461 * ratio], rtol=1e-6)

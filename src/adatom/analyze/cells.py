@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from adatom.analyze.waves import Order
+from adatom.analyze.waves import Order, reduce_vectors
 
 ALIKE, ALIKE_ANGLE = 0.08, 5.0  # lengths and angle (degrees) of a hexagonal or square lattice
 FEWEST = 24  # atoms of a grain
@@ -171,7 +171,7 @@ def _fit_grain(
     here: np.ndarray, labels: np.ndarray, cells: np.ndarray, site: np.ndarray, vectors: np.ndarray
 ) -> tuple[Grain | None, np.ndarray, np.ndarray]:
     """The perfect lattice, cells by its shortest vectors, and displacements from it."""
-    turn = _reduce(vectors)
+    turn = _orient(vectors)
     cells = cells @ np.linalg.inv(turn).round().astype(int)
     n_sites = int(site.max()) + 1
     design = np.zeros((len(here), 2 + n_sites))
@@ -199,17 +199,9 @@ def _fit_grain(
     return grain, cells, moved
 
 
-def _reduce(vectors: np.ndarray) -> np.ndarray:
+def _orient(vectors: np.ndarray) -> np.ndarray:
     """Integers that make the shortest vectors, 60° to 120° apart, of any: (2, 2)."""
-    turn = np.eye(2, dtype=int)
-    while True:
-        one, other = turn @ vectors
-        if one @ one > (1 + 1e-6) * (other @ other):
-            turn, (one, other) = turn[::-1], (other, one)
-        steps = int(np.rint(one @ other / (one @ one)))
-        if steps == 0:
-            break
-        turn = np.array([turn[0], turn[1] - steps * turn[0]])
+    turn = reduce_vectors(vectors)
     one, other = turn @ vectors
     # The first to the right, the second a turn from x towards y from it.
     turn = turn * (1 if one[1] > 0 else -1)

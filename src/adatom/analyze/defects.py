@@ -9,6 +9,7 @@ from adatom.analyze.graph import Graph, build_graph
 from adatom.analyze.lattice import Lattices, find_lattices
 from adatom.analyze.marks import Cluster, find_border_atoms, find_clusters
 from adatom.analyze.naming import hash_cluster, name_cluster
+from adatom.analyze.phantoms import find_phantoms
 from adatom.core.chemistry import Chemistry
 from adatom.core.materials import Material, find_role
 from adatom.core.tables import check_atoms
@@ -33,7 +34,9 @@ class Defects:
     members : DataFrame
         `frame`, `defect`, `atom`, `is_shell` (a neighbor, not a member).
     own : tuple of (n,) int array
-        Rows of the atoms of each defect, in the atoms table and the graph.
+        Rows of the atoms of each defect, in `atoms` and the graph.
+    atoms : DataFrame
+        The atoms table without those that scatter nothing (see `find_phantoms`).
     graph : Graph
         Atoms and bonds.
     lattices : Lattices
@@ -43,6 +46,7 @@ class Defects:
     table: pd.DataFrame
     members: pd.DataFrame
     own: tuple[np.ndarray, ...]
+    atoms: pd.DataFrame
     graph: Graph
     lattices: Lattices
 
@@ -83,12 +87,13 @@ def find_defects(
     After Ziatdinov et al., ACS Nano 11 (2017) 12742: atoms to graph to rules of chemistry.
     """
     check_atoms(atoms)
-    places = atoms[["y", "x"]].to_numpy(float)
-    labels = np.array([find_role(str(label)) for label in atoms["label"]], str)
     if area is None and len(atoms):
-        area = np.stack([places.min(axis=0), places.max(axis=0)])
+        area = np.array([atoms[["y", "x"]].min(), atoms[["y", "x"]].max()])
+    phantom = find_phantoms(atoms, _find_lattices(atoms, area))
+    atoms = atoms[~phantom].reset_index(drop=True)
+    lattices = _find_lattices(atoms, area)
+    places, labels = atoms[["y", "x"]].to_numpy(float), _find_roles(atoms)
     graph = build_graph(places, labels, chemistry)
-    lattices = find_lattices(places, labels, area)
     at_border = (
         find_border_atoms(graph, np.asarray(area, float), chemistry)
         if area is not None
@@ -119,7 +124,15 @@ def find_defects(
             )
     table = number_classes(_make_table(rows).assign(hash=np.array(hashes, dtype=object)))
     owned = tuple(cluster.atoms for cluster in clusters)
-    return Defects(table, _join_members(members, frame), owned, graph, lattices)
+    return Defects(table, _join_members(members, frame), owned, atoms, graph, lattices)
+
+
+def _find_lattices(atoms: pd.DataFrame, area: np.ndarray | None) -> Lattices:
+    return find_lattices(atoms[["y", "x"]].to_numpy(float), _find_roles(atoms), area)
+
+
+def _find_roles(atoms: pd.DataFrame) -> np.ndarray:
+    return np.array([find_role(str(label)) for label in atoms["label"]], str)
 
 
 COLUMNS = {

@@ -111,8 +111,8 @@ def find_point_waves(places: np.ndarray, weights: np.ndarray, spacing: float) ->
     met = (amplitude * (away < tolerance)).sum(axis=1) / amplitude.sum()
     explained = (met - chance) / (1 - chance)
     best = np.flatnonzero(explained >= EXPLAINED * explained.max())
-    chosen = _shorten(pairs[best[area[best].argmax()]])
-    return _strengthen(chosen, waves, amplitude, tolerance)
+    chosen = pairs[best[area[best].argmax()]]
+    return _strengthen(reduce_vectors(chosen) @ chosen, waves, amplitude, tolerance)
 
 
 def _find_spots(
@@ -144,16 +144,41 @@ def _find_spots(
     return waves, power[row, column], tolerance, whole
 
 
-def _shorten(pair: np.ndarray) -> np.ndarray:
-    """The two shortest waves of the same lattice (Lagrange's reduction)."""
-    one, other = pair
+def reduce_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Find the shortest vectors of the same lattice.
+
+    Parameters
+    ----------
+    vectors : (2, 2) array
+        Two of the lattice, as rows.
+
+    Returns
+    -------
+    (2, 2) int array
+        What they must be multiplied with from the left; the first is the shorter.
+
+    Notes
+    -----
+    Lagrange's reduction.
+
+    Examples
+    --------
+    >>> vectors = np.array([(1.0, 0.0), (7.0, 2.0)])
+    >>> reduce_vectors(vectors) @ vectors
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    turn = np.eye(2, dtype=int)
     while True:
+        one, other = turn @ vectors
         if one @ one > other @ other:
-            one, other = other, one
-        turns = np.rint(one @ other / (one @ one))
-        if turns == 0:
-            return np.array([one, other])
-        other = other - turns * one
+            turn, one, other = turn[::-1], other, one
+        steps = int(np.rint(one @ other / (one @ one)))
+        shorter = other - steps * one
+        # Where two choices are as long as each other, rounding must not go to and fro.
+        if shorter @ shorter >= (1 - 1e-9) * (other @ other):
+            return turn
+        turn = np.array([turn[0], turn[1] - steps * turn[0]])
 
 
 def _strengthen(

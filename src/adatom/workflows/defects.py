@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from adatom.core.chemistry import Chemistry
 
 MOST_ATOMS = 300_000  # of a frame; its graph is held whole
-COLUMNS = ("frame", "atom", "x", "y", "label", "score", "score_none", "x_err", "y_err")
+COLUMNS = (
+    *("frame", "atom", "x", "y", "label", "score", "score_none", "x_err", "y_err"),
+    *("intensity", "intensity_err"),
+)
 LENGTHS = dict.fromkeys(("x", "y", "x_ref", "y_ref", "dx", "dy", "bond", "bond_err"), "angstrom")
 ANGLES = dict.fromkeys(("rotation", "rotation_err", "angle_spread", "angle_spread_err"), "degree")
 UNITS = LENGTHS | ANGLES
@@ -111,8 +114,8 @@ def write_defects(
                 large.append(frame)
                 atoms = atoms.iloc[:0]
             found = find_defects(atoms, chemistry, material=material, area=area)
-            moved = measure_strain(found.lattices, atoms[["y", "x"]].to_numpy())
-            sites.append(_tell_sites(found, atoms, moved, frame))
+            moved = measure_strain(found.lattices, found.graph.places)
+            sites.append(_tell_sites(found, moved, frame))
             members.append(found.members.assign(frame=frame))
             tables.append(found.table.assign(frame=frame))
             if frame == shown:
@@ -136,13 +139,11 @@ def _read_frame(table: Path, frame: int) -> "pd.DataFrame":
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _tell_sites(
-    found: "Defects", atoms: "pd.DataFrame", moved: "pd.DataFrame", frame: int
-) -> "pd.DataFrame":
+def _tell_sites(found: "Defects", moved: "pd.DataFrame", frame: int) -> "pd.DataFrame":
     """Sites with the numbers of their atoms, and the strain there."""
     sites = found.lattices.sites
     row = sites["atom"].to_numpy()
-    numbers = np.append(atoms["atom"].to_numpy(dtype=np.int64), -1)
+    numbers = np.append(found.atoms["atom"].to_numpy(dtype=np.int64), -1)
     around = moved.reindex(row).reset_index(drop=True)  # NaN where a site is empty
     whole = sites.assign(frame=np.full(len(sites), frame), atom=numbers[row])
     return whole.join(around)[["frame", *sites.columns, *moved.columns]]
