@@ -4,6 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adatom.analyze.defects import Defects, find_defects
+    from adatom.analyze.lattice import Lattices, find_lattices
+    from adatom.analyze.strain import measure_strain
+    from adatom.core.chemistry import Chemistry, make_chemistry, read_chemistry
+    from adatom.core.materials import get_material
     from adatom.detect.atoms import FindConfig, find_atoms
     from adatom.images.calibrate import calibrate_image
     from adatom.images.read import read_image
@@ -20,6 +25,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "adatom.analyze.defects": ("Defects", "find_defects"),
+    "adatom.analyze.lattice": ("Lattices", "find_lattices"),
+    "adatom.analyze.strain": ("measure_strain",),
+    "adatom.core.chemistry": ("Chemistry", "make_chemistry", "read_chemistry"),
+    "adatom.core.materials": ("get_material",),
     "adatom.detect.atoms": ("FindConfig", "find_atoms"),
     "adatom.images.calibrate": ("calibrate_image",),
     "adatom.images.read": ("read_image",),
@@ -37,7 +47,10 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "AnalyzeConfig",
+    "Chemistry",
+    "Defects",
     "FindConfig",
+    "Lattices",
     "Microscope",
     "Model",
     "Restorer",
@@ -45,10 +58,16 @@ __all__ = [
     "calibrate_image",
     "correct_atoms",
     "find_atoms",
+    "find_defects",
+    "find_lattices",
+    "get_material",
     "list_models",
     "load_model",
     "load_restorer",
+    "make_chemistry",
+    "measure_strain",
     "pixel_size",
+    "read_chemistry",
     "read_image",
     "read_series",
     "restore_image",

@@ -36,10 +36,10 @@ def test_rare_names_share_a_line(sheet):
     image, atoms = sheet
     found = find_defects(atoms, make_chemistry(MOS2), material=MOS2)
     row = found.table.iloc[0]
-    many = pd.DataFrame([row.to_dict() | {"name": f"class {n}"} for n in range(12)])
-    ax = draw_defects(image, replace(found, table=many, own=found.own[:1] * 12))
+    many = pd.DataFrame([row.to_dict() | {"name": f"class {n}"} for n in range(14)])
+    ax = draw_defects(image, replace(found, table=many, own=found.own[:1] * 14))
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert len(texts) == 8
+    assert len(texts) == 10
     assert texts[-1] == "5 more names (5)"
 
 

@@ -15,10 +15,9 @@ from adatom.plots.style import COLORS, TEXT_SIZE
 if TYPE_CHECKING:
     from adatom.analyze.defects import Defects
 
-RADIUS = 1.9  # Å, of the circle around a defect, and how much for every further atom
-GROWTH = 0.35
+RADIUS = 1.7  # Å, of the circle around an atom of a defect
 LONG, SMALL = ("boundary", "edge", "disorder"), 1.0  # kinds without a middle; Å, of their circles
-MOST_NAMES = 8
+MOST_NAMES = 10
 RING_COLORS = {4: "#CC79A7", 5: "#E69F00", 7: "#56B4E9", 8: "#009E73"}
 LARGER = "#F0E442"
 SHOWN_BONDS = 20_000
@@ -79,7 +78,7 @@ def _mark(ax: Axes, found: "Defects", chosen: np.ndarray, color: str) -> None:
     is_long = table["kind"].isin(LONG).to_numpy()
     short, atoms = table[~is_long], [found.own[row] for row in chosen[is_long]]
     places = [short[["x", "y"]].to_numpy(), *(found.graph.places[own][:, ::-1] for own in atoms)]
-    size = [2 * (RADIUS + GROWTH * short["n_atoms"].clip(upper=12).to_numpy())]
+    size = [2 * (RADIUS + np.array([_find_reach(found, row) for row in chosen[~is_long]]))]
     size += [np.full(len(own), SMALL) for own in atoms]
     diameter = np.concatenate(size)
     circles = EllipseCollection(
@@ -94,6 +93,13 @@ def _mark(ax: Axes, found: "Defects", chosen: np.ndarray, color: str) -> None:
         linewidths=1.4,
     )
     ax.add_collection(circles, autolim=False)
+
+
+def _find_reach(found: "Defects", row: int) -> float:
+    """How far the atoms of a defect are from its middle, Å."""
+    middle = found.table[["y", "x"]].iloc[row].to_numpy(float)
+    away = np.linalg.norm(found.graph.places[found.own[row]] - middle, axis=1)
+    return float(away.max(initial=0.0))
 
 
 def _fill_rings(ax: Axes, found: "Defects") -> list[Line2D]:
