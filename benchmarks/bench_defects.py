@@ -1,9 +1,10 @@
 """Defects of simulated graphene, named: `python benchmarks/bench_defects.py`.
 
 HAADF images of single defects by the linear model (the network learned on columns by multislice),
-in microscopes drawn from the ranges of its recipe, with counting noise. Five of the ten kinds were
-in no training image. Beside it: what the score of a defect means, a planted field of
-strain, and the time from 1,000 to 100,000 atoms next to a Delaunay triangulation.
+with counting noise, in instruments that are tuned (for these there is a goal) or as far off as in
+training. Five of the ten kinds were in no training image. Beside it: what the score of a defect
+means, a planted field of strain, and the time from 1,000 to 100,000 atoms next to a Delaunay
+triangulation.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from adatom.core.chemistry import make_chemistry
 from adatom.core.materials import get_material
 from adatom.core.progress import show_progress
 from adatom.core.random import make_child_rng
+from adatom.optics.microscope import Microscope
 from adatom.optics.probe import transfer_function
 from adatom.plots.style import COLORS
 from adatom.simulate.recipe import load_recipe
@@ -42,11 +44,24 @@ TRAINED = ("V_C", "Si1C3", "Si1C4", "Si2C4", "Si3C6")
 NEW = ("5-9", "5-8-5", "55-77", "555-777", "5555-6-7777")
 ELECTRONS = (1, 3, 10, 30)  # per pixel at a carbon peak
 PIXEL, SIDE, MARGIN = 0.08, 46.0, 6.0  # Å: pixel, sheet, what is cut off with its edges
+TUNED = {  # what a corrected instrument is left with; the other set has the ranges of the training
+    "energy_eV": 60e3,
+    "semi_angle": 31.0,
+    "source_size": 0.8,
+    "defocus": {"min": -20, "max": 20},
+    "C12": {"min": 0, "max": 10},
+    "phi12": {"min": 0, "max": 180},
+    "C21": {"min": 0, "max": 200},
+    "phi21": {"min": 0, "max": 360},
+    "C23": {"min": 0, "max": 150},
+    "phi23": {"min": 0, "max": 120},
+    "C30": {"min": -20000, "max": 20000},
+}
 EXPONENT = 1.7  # of the atomic number, in what scatters onto the detector
 VIBRATION = 0.006  # Å² along one axis, in the plane of graphene at room temperature
 NEAR = 2.5  # Å, from the place of the defect
 GOAL, GOAL_FROM = 0.95, 10
-STRAIN, STRAIN_SIDE = 0.01, 70.0
+STRAIN, STRAIN_SIDES = 0.01, (70.0, 120.0)  # Å: wavelengths
 N_ATOMS = (1_000, 3_000, 10_000, 30_000, 100_000)
 BINS = np.array([0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
 
@@ -61,12 +76,15 @@ def main() -> int:
     parser.add_argument("--figures", type=Path, help="folder for the figures")
     options = parser.parse_args()
     rows = name_all(1 if options.quick else options.specimens, options.seed)
-    named = summarize(rows)
-    print(named.round(3).to_string(), "\n")
+    figures = {name: summarize(mine) for name, mine in rows.groupby("instrument", sort=False)}
+    for name, table in figures.items():
+        print(f"names right, instrument {name}")
+        print(table.round(3).to_string(), "\n")
+    named = figures["tuned"]
     reliability = measure_reliability(rows)
     print(reliability.round(3).to_string(), "\n")
-    strain = recover_strain()
-    print("planted strain of 1 %:", {name: round(value, 3) for name, value in strain.items()}, "\n")
+    strain = pd.DataFrame([recover_strain(side) for side in STRAIN_SIDES]).set_index("wavelength")
+    print(f"planted strain of 1 %, 10 electrons\n{strain.round(3).to_string()}\n")
     times = measure_times(N_ATOMS[: 3 if options.quick else None])
     print(times.round(4).to_string())
     if options.figures:
@@ -74,9 +92,9 @@ def main() -> int:
         draw_names(named).savefig(options.figures / "defect_names.png", dpi=160)
         draw_times(times).savefig(options.figures / "defect_times.png", dpi=160)
     if options.json:
-        tables = {"names": named, "reliability": reliability, "times": times}
+        tables = {**figures, "reliability": reliability, "strain": strain, "times": times}
         told = {name: table.reset_index().to_dict("records") for name, table in tables.items()}
-        options.json.write_text(json.dumps(told | {"strain": strain}, indent=1, default=str))
+        options.json.write_text(json.dumps(told, indent=1, default=str))
     missed = [f"{electrons} electrons: {share:.3f} ({GOAL})"
               for electrons, share in named.loc["all"].items()
               if electrons >= GOAL_FROM and share < GOAL]  # fmt: skip
@@ -84,9 +102,9 @@ def main() -> int:
     return int(options.check and bool(missed))
 
 
-def see(sheet: Atoms, rng: np.random.Generator) -> xr.DataArray:
+def see(sheet: Atoms, instrument: Microscope, rng: np.random.Generator) -> xr.DataArray:
     """Image without noise of the inside of a sheet, 1 at a carbon peak."""
-    microscope = load_recipe("haadf_graphene").microscope.draw(rng)
+    microscope = instrument.draw(rng)
     side = sheet.positions[:, :2].max()
     n = next_fast_len(int(np.ceil(side / PIXEL)))
     k = np.fft.fftfreq(n, PIXEL)
@@ -114,13 +132,18 @@ def expose(image: xr.DataArray, electrons: float, rng: np.random.Generator) -> x
 def name_all(n_specimens: int, seed: int) -> pd.DataFrame:
     """What each planted defect is called at each dose, and how often others are seen."""
     model, rows = adatom.load_model("haadf-graphene"), []
-    jobs = [(kind, n) for n in range(n_specimens) for kind in TRAINED + NEW]
+    instruments = {
+        "tuned": Microscope.model_validate(TUNED),
+        "as in training": load_recipe("haadf_graphene").microscope,
+    }
+    jobs = [(kind, n, i) for n in range(n_specimens) for kind in TRAINED + NEW for i in instruments]
     with show_progress() as report:
-        for done, (kind, number) in enumerate(jobs):
+        for done, (kind, number, instrument) in enumerate(jobs):
             rng = make_child_rng(seed, (TRAINED + NEW).index(kind), number)
             sheet = make_sheet(GRAPHENE, (SIDE, SIDE), angle=float(rng.uniform(0, 60)))
             place = tuple(SIDE / 2 + rng.uniform(-3, 3, 2))
-            image = see(insert_defect(sheet, kind, place, rng), rng)
+            planted = insert_defect(sheet, kind, place, rng)
+            image = see(planted, instruments[instrument], rng)
             for electrons in ELECTRONS:
                 atoms = adatom.find_atoms(expose(image, electrons, rng), model)
                 area = np.array([[float(image[a][end]) for a in ("y", "x")] for end in (0, -1)])
@@ -132,6 +155,7 @@ def name_all(n_specimens: int, seed: int) -> pd.DataFrame:
                 rows.append(
                     {
                         "kind": kind,
+                        "instrument": instrument,
                         "electrons": electrons,
                         "said": "none" if best is None else best["name"],
                         "score": np.nan if best is None else best["score"],
@@ -164,14 +188,14 @@ def measure_reliability(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def recover_strain() -> dict[str, float]:
+def recover_strain(side: float) -> dict[str, float]:
     """Strain along x that goes from -1 to 1 % over an image, and what is found of it."""
     rng = make_child_rng(7)
-    sheet = make_sheet(GRAPHENE, (STRAIN_SIDE, STRAIN_SIDE), angle=17)
-    wave = 2 * np.pi / STRAIN_SIDE
+    sheet = make_sheet(GRAPHENE, (side, side), angle=17)
+    wave = 2 * np.pi / side
     start = sheet.positions[:, 0].copy()
     sheet.positions[:, 0] += STRAIN / wave * np.sin(wave * start)
-    image = expose(see(sheet, rng), 10, rng)
+    image = expose(see(sheet, Microscope.model_validate(TUNED), rng), 10, rng)
     atoms = adatom.find_atoms(image, adatom.load_model("haadf-graphene"))
     places = atoms[["y", "x"]].to_numpy()
     found = measure_strain(find_lattices(places, atoms["label"].to_numpy()), places)
@@ -182,6 +206,7 @@ def recover_strain() -> dict[str, float]:
     miss -= miss.mean()  # the mean is that of the lattice
     slope = np.polyfit(true[kept], found["strain_xx"][kept], 1)[0]
     return {
+        "wavelength": side,
         "slope": float(slope),
         "rms error, %": 100 * float(miss.std()),
         "stated error, %": 100 * float(found["strain_err"].median()),
