@@ -1,6 +1,7 @@
 """Defects from the atoms of an image, by the rules of chemistry alone."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from adatom.core.materials import Material, find_role
 from adatom.core.tables import check_atoms
 
 CLASS = "class "  # and a number: the name of what has none
+UNHASHED = ("edge", "boundary", "disorder")  # kinds of any size and shape
 DISTORTED = 15.0  # degrees between the largest and the smallest angle of bonds at a foreign atom
 
 
@@ -89,9 +91,11 @@ def find_defects(
     check_atoms(atoms)
     if area is None and len(atoms):
         area = np.array([atoms[["y", "x"]].min(), atoms[["y", "x"]].max()])
-    phantom = find_phantoms(atoms, _find_lattices(atoms, area))
-    atoms = atoms[~phantom].reset_index(drop=True)
     lattices = _find_lattices(atoms, area)
+    phantom = find_phantoms(atoms, lattices)
+    if phantom.any():
+        atoms = atoms[~phantom].reset_index(drop=True)
+        lattices = _find_lattices(atoms, area)
     places, labels = atoms[["y", "x"]].to_numpy(float), _find_roles(atoms)
     graph = build_graph(places, labels, chemistry)
     at_border = (
@@ -100,31 +104,33 @@ def find_defects(
         else np.zeros(0, bool)
     )
     clusters = find_clusters(graph, lattices, chemistry, at_border)
-    grains = lattices.grain_of_atom
-    rows, members, hashes = [], [], []
+    known = _Known(
+        at_border,
+        _column(atoms, "score", 1.0),
+        _column(atoms, "score_none", 0.0),
+        np.hypot(_column(atoms, "x_err"), _column(atoms, "y_err")) / 2**0.5,
+    )
     frame = int(atoms["frame"].iloc[0]) if len(atoms) else 0
+    rows, grains = [], lattices.grain_of_atom
     for number, cluster in enumerate(clusters):
         kind, name = name_cluster(cluster, graph, grains, material)
-        hashes.append("" if kind in {"edge", "boundary"} else hash_cluster(cluster, graph))
-        own, shell = cluster.atoms, cluster.shell
-        y, x = cluster.place
-        row = {"frame": frame, "defect": number, "kind": kind, "name": name, "x": x, "y": y}
-        row |= {"n_atoms": len(own), "rings": "-".join(cluster.list("ring"))}
-        row |= _measure_bonds(cluster, graph, atoms)
-        row |= {
-            "is_cut": bool(at_border[np.union1d(own, shell)].any()),
-            "score": _score(cluster, atoms),
-        }
-        rows.append(row)
-        for chosen, is_shell in ((own, False), (shell, True)):
-            members.append(
-                pd.DataFrame({"defect": number, "atom": atoms["atom"].to_numpy()[chosen]}).assign(
-                    is_shell=is_shell
-                )
-            )
-    table = number_classes(_make_table(rows).assign(hash=np.array(hashes, dtype=object)))
+        row = {"frame": frame, "defect": number, "kind": kind, "name": name}
+        rows.append(row | _describe(cluster, graph, known))
+    hashes = ["" if row["kind"] in UNHASHED else hash_cluster(cluster, graph)
+              for row, cluster in zip(rows, clusters, strict=True)]  # fmt: skip
+    table = number_classes(_make_table(rows).assign(hash=pd.Series(hashes, dtype="str")))
+    members = _list_members(clusters, atoms["atom"].to_numpy(), frame)
     owned = tuple(cluster.atoms for cluster in clusters)
-    return Defects(table, _join_members(members, frame), owned, atoms, graph, lattices)
+    return Defects(table, members, owned, atoms, graph, lattices)
+
+
+class _Known(NamedTuple):
+    """What is known of each atom."""
+
+    at_border: np.ndarray
+    score: np.ndarray
+    none: np.ndarray
+    error: np.ndarray
 
 
 def _find_lattices(atoms: pd.DataFrame, area: np.ndarray | None) -> Lattices:
@@ -132,7 +138,8 @@ def _find_lattices(atoms: pd.DataFrame, area: np.ndarray | None) -> Lattices:
 
 
 def _find_roles(atoms: pd.DataFrame) -> np.ndarray:
-    return np.array([find_role(str(label)) for label in atoms["label"]], str)
+    labels = atoms["label"].astype(str)
+    return labels.map({label: find_role(label) for label in labels.unique()}).to_numpy(str)
 
 
 COLUMNS = {
@@ -160,12 +167,20 @@ def _make_table(rows: list[dict]) -> pd.DataFrame:
     )
 
 
-def _join_members(members: list[pd.DataFrame], frame: int) -> pd.DataFrame:
-    kinds = {"defect": "int64", "atom": "int64", "is_shell": "bool"}
-    whole = pd.concat(members, ignore_index=True) if members else pd.DataFrame(columns=list(kinds))
-    whole = whole.astype(kinds)
-    whole.insert(0, "frame", np.full(len(whole), frame, np.int64))
-    return whole
+def _list_members(clusters: list[Cluster], numbers: np.ndarray, frame: int) -> pd.DataFrame:
+    """Atoms of every defect, and those around it."""
+    parts = [part for cluster in clusters for part in (cluster.atoms, cluster.shell)]
+    sizes = [len(part) for part in parts]
+    rows = np.concatenate(parts) if parts else np.empty(0, int)
+    part = np.repeat(np.arange(len(parts)), sizes)
+    return pd.DataFrame(
+        {
+            "frame": np.full(len(rows), frame, np.int64),
+            "defect": part // 2,
+            "atom": numbers[rows].astype(np.int64),
+            "is_shell": part % 2 == 1,
+        }
+    )
 
 
 def number_classes(table: pd.DataFrame) -> pd.DataFrame:
@@ -188,11 +203,22 @@ def number_classes(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(name=table["name"].where(~unnamed, table["hash"].map(names)))
 
 
-def _measure_bonds(cluster: Cluster, graph: Graph, atoms: pd.DataFrame) -> dict[str, object]:
+def _describe(cluster: Cluster, graph: Graph, known: _Known) -> dict[str, object]:
+    """Place, size, bonds, and how sure a defect is."""
+    own, shell = cluster.atoms, cluster.shell
+    (y, x), around = cluster.place, np.union1d(own, shell)
+    row: dict[str, object] = {"x": x, "y": y, "n_atoms": len(own)}
+    row["rings"] = "-".join(cluster.list("ring"))
+    row["is_cut"] = bool(known.at_border[around].any())
+    # That all its atoms are there and are what they are called.
+    row["score"] = float(np.prod(known.score[own]) * np.prod(1 - known.none[shell]))
+    return row | _measure_bonds(cluster, graph, known.error)
+
+
+def _measure_bonds(cluster: Cluster, graph: Graph, error: np.ndarray) -> dict[str, object]:
     """Mean bond to the atoms around, and how much the angles at foreign atoms differ."""
     own = cluster.atoms
     ends = [(atom, other) for atom in own for other in graph.neighbors[atom] if other not in own]
-    error = np.hypot(*(_column(atoms, name) for name in ("x_err", "y_err"))) / 2**0.5
     nothing = {"bond": np.nan, "bond_err": np.nan}
     bonds: dict[str, object] = dict(nothing)
     if ends:
@@ -214,13 +240,6 @@ def _measure_bonds(cluster: Cluster, graph: Graph, atoms: pd.DataFrame) -> dict[
     spread, spread_err = max(spreads, default=(np.nan, np.nan))
     told = {"angle_spread": spread, "angle_spread_err": spread_err}
     return bonds | told | {"is_distorted": bool(spread > DISTORTED)}
-
-
-def _score(cluster: Cluster, atoms: pd.DataFrame) -> float:
-    """That all atoms of a defect are there and are what they are called."""
-    score, none = _column(atoms, "score", 1.0), _column(atoms, "score_none", 0.0)
-    own, shell = cluster.atoms, cluster.shell
-    return float(np.prod(score[own]) * np.prod(1 - none[shell]))
 
 
 def _column(atoms: pd.DataFrame, name: str, missing: float = np.nan) -> np.ndarray:

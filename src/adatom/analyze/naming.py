@@ -166,11 +166,11 @@ def hash_cluster(cluster: Cluster, graph: Graph) -> str:
 
     inner = np.union1d(cluster.atoms, cluster.shell)
     around = np.unique(np.concatenate([inner, *(graph.neighbors[atom] for atom in inner)]))
-    is_in = np.isin(graph.bonds, around).all(axis=1)
     part = nx.Graph()
     atoms = set(cluster.atoms.tolist())
     for atom in around.tolist():
         part.add_node(atom, label=f"{graph.labels[atom]}{'*' if atom in atoms else ''}")
-    part.add_edges_from(graph.bonds[is_in].tolist())
+    for atom in around.tolist():
+        part.add_edges_from((atom, int(other)) for other in graph.neighbors[atom] if other in part)
     missing = ",".join(cluster.list("vacancy"))
     return missing + nx.weisfeiler_lehman_graph_hash(part, node_attr="label", iterations=N_ROUNDS)
