@@ -138,7 +138,7 @@ def score_mos2(options: argparse.Namespace) -> dict:
     rows, dopants = [], 0
     for name in names:
         image = adatom.calibrate_image(adatom.read_image(folder / f"{name}.jpg"), material="MoS2")
-        atoms, found = look(options, image.image, "haadf-mx2", f"mos2_{name}")
+        _, found = look(options, image.image, "haadf-mx2", f"mos2_{name}")
         size = np.array(image.pixel_size)
         labels = table[table["image"] == name]
         every = labels[["y_px", "x_px"]].to_numpy() * size
@@ -146,7 +146,7 @@ def score_mos2(options: argparse.Namespace) -> dict:
         truth = keep_inside(every[labels["label"] == 2], extent)
         sites = found.lattices.sites
         empty = sites[(sites["atom"] < 0) & sites["label"].str.startswith("X")]
-        single = atoms[atoms["label"] == "X1"]
+        single = found.atoms[found.atoms["label"] == "X1"]
         places = np.concatenate([empty[["y", "x"]].to_numpy(), single[["y", "x"]].to_numpy()])
         places = keep_inside(places, extent)
         places = places[cKDTree(every).query(places)[0] < REACH] if len(places) else places

@@ -28,6 +28,7 @@ def test_a_file_replaces_what_it_names_and_leaves_the_rest(tmp_path):
     assert chemistry.neighbors["Ge"] == 4
     assert chemistry.neighbors["C"] == 3
     assert chemistry.bond_limit("Ge", "Ge") == 0
+    assert chemistry.bond_limit("Xe", "C") == chemistry.bond_limit("C", "C")  # not in the rules
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def test_a_file_replaces_what_it_names_and_leaves_the_rest(tmp_path):
         ("[neighbors]\nXe = 2\n", "neighbors: must have a bond"),
         ("[neighbors]\nC = 0\n", "must be 1 or more"),
         ("bond = 3\n", "bond: extra inputs"),
+        ('[bonds]\n"C-Si" = 2\n"Si-C" = 3\n', "must hold a pair once"),
         ("hosts = []\n", "hosts"),
     ],
 )

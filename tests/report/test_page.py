@@ -11,7 +11,7 @@ from adatom.report.page import write_report
 from adatom.report.summary import find_neighbor_distances, summarize_atoms
 
 LABELS = ("M", "X2", "X1", "dopant")
-NO_DEFECTS = {"defects": [], "grains": [], "strain": {}}
+NO_DEFECTS = {"defects": [], "grains": [], "strain": {}, "rules": None}
 CARD = {
     "name": "haadf-mx2",
     "title": "Columns of MX2",

@@ -60,8 +60,9 @@ def test_tables_hold_all_frames_and_the_names_agree(run):
 
 def test_atoms_are_told_the_defect_they_belong_to(run):
     folder, movie, atoms, _ = run
-    write_defects(folder, movie, 0, make_chemistry(MOS2), MOS2)
-    parts = list(NamedAtoms(folder, ("frame", "atom", "label")))
+    found = write_defects(folder, movie, 0, make_chemistry(MOS2), MOS2)
+    columns = ("frame", "atom", "label")
+    parts = list(NamedAtoms(folder, columns, found.absent))
     assert [len(part) for part in parts] == [len(atoms), len(atoms) - 2]
     is_lacking = parts[0]["label"] == "X1"
     assert parts[0].loc[is_lacking, "defect"].str.startswith("V_S").all()
@@ -79,19 +80,34 @@ def test_frames_of_too_many_atoms_are_left_out_and_said(run, monkeypatch):
     assert found.summary["grains"] == []
 
 
-def test_rules_come_from_the_file_the_material_or_the_distances(run, tmp_path):
+def test_rules_are_those_of_the_material_if_the_labels_are_its_own(run, tmp_path):
     folder, *_ = run
-    table, labels = folder / "atoms.parquet", ("Mo", "S2", "S1")
-    assert find_rules(None, MOS2, labels, table, 0) == make_chemistry(MOS2)
-    plain = find_rules(None, None, labels, table, 0)
-    assert plain.bond_limit("M", "X2") == pytest.approx(1.35 * 3.16 / 3**0.5, rel=1e-3)
-    assert plain.ring is None
-    path = tmp_path / "rules.toml"
-    path.write_text('[bonds]\n"M-X2" = 2.2\n')
-    assert find_rules(path, MOS2, labels, table, 0).bond_limit("X2", "M") == 2.2
+    table = folder / "atoms.parquet"
+    assert find_rules(MOS2, ("Mo", "S2", "S1"), table) == (make_chemistry(MOS2), MOS2)
+    for material, labels in ((None, ("M", "X2", "X1")), (MOS2, ("column",))):
+        plain, named = find_rules(material, labels, table)
+        assert named is None
+        assert plain.hosts == labels
+        limit = plain.bond_limit(labels[0], labels[-1])
+        assert limit == pytest.approx(1.35 * 3.16 / 3**0.5, rel=1e-3)
+        assert plain.ring is None
     with TableWriter(tmp_path, "none") as writer:
         writer.append(pd.read_parquet(table).iloc[:0])
-    assert find_rules(None, None, labels, tmp_path / "none.parquet", 0) is None
+    assert find_rules(None, ("M",), tmp_path / "none.parquet") is None
+
+
+def test_columns_that_scatter_nothing_are_said_and_left_out(run):
+    folder, movie, atoms, _ = run
+    middle = np.hypot(atoms["x"] - 14, atoms["y"] - 14).where(atoms["label"] == "X2").idxmin()
+    dark = atoms.copy()
+    dark.loc[middle, "intensity"] = 0.0
+    with TableWriter(folder, "atoms") as writer:
+        writer.append(dark)
+    found = write_defects(folder, movie.isel(frame=0), 0, make_chemistry(MOS2), MOS2)
+    assert found.notes == ("1 columns of the atoms table scatter nothing, and count as vacancies",)
+    assert "V_S2" in {row["name"] for row in found.summary["defects"]}
+    (part,) = NamedAtoms(folder, ("frame", "atom", "label"), found.absent)
+    assert set(atoms["atom"]) - set(part["atom"]) == {atoms["atom"][middle]}
 
 
 def test_an_empty_image_has_empty_tables(tmp_path, sheet):
@@ -99,6 +115,6 @@ def test_an_empty_image_has_empty_tables(tmp_path, sheet):
     with TableWriter(tmp_path, "atoms") as writer:
         writer.append(atoms.iloc[:0])
     found = write_defects(tmp_path, image, 0, make_chemistry(MOS2), MOS2)
-    assert found.summary == {"defects": [], "grains": [], "strain": {}}
+    assert found.summary["defects"] == found.summary["grains"] == []
     assert pd.read_parquet(tmp_path / "defects.parquet").empty
     assert pd.read_parquet(tmp_path / "sites.parquet").empty

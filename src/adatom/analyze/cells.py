@@ -112,6 +112,8 @@ def index_grain(
     Indexed or None
         None if fewer than 24 atoms lie on sites, or all in one row.
     """
+    if len(mine) < FEWEST:
+        return None
     here = places[mine]
     shift = np.stack([order.look(part, here) for part in order.shift], axis=1)
     within = here @ order.waves.T + shift  # periods along either wave

@@ -12,6 +12,7 @@ from adatom.analyze.marks import Cluster, find_border_atoms, find_clusters
 from adatom.analyze.naming import hash_cluster, name_cluster
 from adatom.analyze.phantoms import find_phantoms
 from adatom.core.chemistry import Chemistry
+from adatom.core.errors import ImageError
 from adatom.core.materials import Material, find_role
 from adatom.core.tables import check_atoms
 
@@ -37,6 +38,8 @@ class Defects:
         `frame`, `defect`, `atom`, `is_shell` (a neighbor, not a member).
     own : tuple of (n,) int array
         Rows of the atoms of each defect, in `atoms` and the graph.
+    rings : (R,) int array
+        Rings of the graph that belong to defects.
     atoms : DataFrame
         The atoms table without those that scatter nothing (see `find_phantoms`).
     graph : Graph
@@ -48,6 +51,7 @@ class Defects:
     table: pd.DataFrame
     members: pd.DataFrame
     own: tuple[np.ndarray, ...]
+    rings: np.ndarray
     atoms: pd.DataFrame
     graph: Graph
     lattices: Lattices
@@ -82,15 +86,16 @@ def find_defects(
     Raises
     ------
     ImageError
-        If the table is no atoms table.
+        If the table is no atoms table, holds several frames, or places that are not finite.
 
     Notes
     -----
     After Ziatdinov et al., ACS Nano 11 (2017) 12742: atoms to graph to rules of chemistry.
     """
-    check_atoms(atoms)
+    _check_frame(atoms)
     if area is None and len(atoms):
         area = np.array([atoms[["y", "x"]].min(), atoms[["y", "x"]].max()])
+    area = None if area is None else np.sort(np.asarray(area, float), axis=0)
     lattices = _find_lattices(atoms, area)
     phantom = find_phantoms(atoms, lattices)
     if phantom.any():
@@ -98,11 +103,7 @@ def find_defects(
         lattices = _find_lattices(atoms, area)
     places, labels = atoms[["y", "x"]].to_numpy(float), _find_roles(atoms)
     graph = build_graph(places, labels, chemistry)
-    at_border = (
-        find_border_atoms(graph, np.asarray(area, float), chemistry)
-        if area is not None
-        else np.zeros(0, bool)
-    )
+    at_border = find_border_atoms(graph, area, chemistry) if area is not None else np.zeros(0, bool)
     clusters = find_clusters(graph, lattices, chemistry, at_border)
     known = _Known(
         at_border,
@@ -121,7 +122,17 @@ def find_defects(
     table = number_classes(_make_table(rows).assign(hash=pd.Series(hashes, dtype="str")))
     members = _list_members(clusters, atoms["atom"].to_numpy(), frame)
     owned = tuple(cluster.atoms for cluster in clusters)
-    return Defects(table, members, owned, atoms, graph, lattices)
+    rings = [mark.ring for cluster in clusters for mark in cluster.marks if mark.ring >= 0]
+    return Defects(table, members, owned, np.array(rings, int), atoms, graph, lattices)
+
+
+def _check_frame(atoms: pd.DataFrame) -> None:
+    check_atoms(atoms)
+    if atoms["frame"].nunique() > 1:
+        frames = ", ".join(map(str, atoms["frame"].unique()[:5]))
+        raise ImageError(f"atoms table: must be that of one frame (got frames {frames})")
+    if not np.isfinite(atoms[["y", "x"]].to_numpy(float)).all():
+        raise ImageError("atoms table: x and y must be finite (got NaN or infinite values)")
 
 
 class _Known(NamedTuple):
@@ -217,29 +228,50 @@ def _describe(cluster: Cluster, graph: Graph, known: _Known) -> dict[str, object
 
 def _measure_bonds(cluster: Cluster, graph: Graph, error: np.ndarray) -> dict[str, object]:
     """Mean bond to the atoms around, and how much the angles at foreign atoms differ."""
-    own = cluster.atoms
-    ends = [(atom, other) for atom in own for other in graph.neighbors[atom] if other not in own]
-    nothing = {"bond": np.nan, "bond_err": np.nan}
-    bonds: dict[str, object] = dict(nothing)
-    if ends:
-        pairs = np.array(ends)
-        lengths = np.linalg.norm(graph.places[pairs[:, 0]] - graph.places[pairs[:, 1]], axis=1)
-        each = np.hypot(error[pairs[:, 0]], error[pairs[:, 1]])
-        bonds = {"bond": lengths.mean(), "bond_err": np.sqrt((each**2).sum()) / len(each)}
-    spreads = []
-    for mark in cluster.marks:
-        near = graph.neighbors[mark.atoms[0]] if mark.kind == "foreign" else np.empty(0, int)
-        if len(near) < 3:
-            continue
-        step = graph.places[near] - graph.places[mark.atoms[0]]
-        turn = np.sort(np.arctan2(step[:, 0], step[:, 1]))
-        angles = np.degrees(np.diff(np.append(turn, turn[0] + 2 * np.pi)))
-        length = np.linalg.norm(step, axis=1).mean()
-        miss = np.degrees(error[near].mean() / length) * 2  # two angles, each of two bonds
-        spreads.append((np.ptp(angles), miss))
+    own = set(cluster.atoms.tolist())
+    ends = [(atom, int(other)) for atom in own for other in graph.neighbors[atom]]
+    pairs = np.array([pair for pair in ends if pair[1] not in own], int).reshape(-1, 2)
+    row: dict[str, object] = {"bond": np.nan, "bond_err": np.nan}
+    if len(pairs):
+        step = graph.places[pairs[:, 1]] - graph.places[pairs[:, 0]]
+        length = np.linalg.norm(step, axis=1)
+        pull = step / length[:, None] / len(pairs)
+        row["bond"] = length.mean()
+        row["bond_err"] = _propagate(pairs.T.ravel(), np.concatenate([-pull, pull]), error)
+    spreads = [
+        _spread_angles(graph, int(mark.atoms[0]), error)
+        for mark in cluster.marks
+        if mark.kind == "foreign" and graph.n_neighbors[mark.atoms[0]] >= 3
+    ]
     spread, spread_err = max(spreads, default=(np.nan, np.nan))
-    told = {"angle_spread": spread, "angle_spread_err": spread_err}
-    return bonds | told | {"is_distorted": bool(spread > DISTORTED)}
+    row |= {"angle_spread": spread, "angle_spread_err": spread_err}
+    return row | {"is_distorted": bool(spread > DISTORTED)}
+
+
+def _spread_angles(graph: Graph, atom: int, error: np.ndarray) -> tuple[float, float]:
+    """Largest less smallest angle between neighboring bonds of an atom, and its error, degrees."""
+    near = graph.neighbors[atom]
+    step = graph.places[near] - graph.places[atom]
+    turn = np.arctan2(step[:, 0], step[:, 1])
+    order = np.argsort(turn)
+    angles = np.diff(np.append(turn[order], turn[order[0]] + 2 * np.pi))
+    count = np.zeros(len(near))  # how often the direction of each bond enters
+    for angle, sign in ((angles.argmax(), 1), (angles.argmin(), -1)):
+        count[order[(angle + 1) % len(near)]] += sign
+        count[order[angle]] -= sign
+    across = np.stack([step[:, 1], -step[:, 0]], axis=1) / (step**2).sum(axis=1)[:, None]
+    pull = count[:, None] * across
+    atoms = np.append(near, np.full(len(near), atom))
+    spread_err = _propagate(atoms, np.concatenate([pull, -pull]), error)
+    return float(np.degrees(np.ptp(angles))), float(np.degrees(spread_err))
+
+
+def _propagate(atoms: np.ndarray, gradient: np.ndarray, error: np.ndarray) -> float:
+    """Error of a number from its gradient by the places of atoms, which may come twice."""
+    names, number = np.unique(atoms, return_inverse=True)
+    whole = np.zeros((len(names), 2))
+    np.add.at(whole, number, gradient)
+    return float(np.sqrt(((whole * error[names, None]) ** 2).sum()))
 
 
 def _column(atoms: pd.DataFrame, name: str, missing: float = np.nan) -> np.ndarray:

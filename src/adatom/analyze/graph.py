@@ -114,7 +114,7 @@ def build_graph(places: np.ndarray, labels: np.ndarray, chemistry: Chemistry) ->
     labels : (N,) array of str
         Elements or roles.
     chemistry : Chemistry
-        Longest bonds, and most neighbors. Labels it does not know have no bonds. Two atoms of
+        Longest bonds, and most neighbors. Labels it does not know have bonds as hosts. Two atoms of
         the lattice that still lack a neighbor may be farther apart, by its `stretch`.
 
     Returns

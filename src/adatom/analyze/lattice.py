@@ -8,6 +8,7 @@ import pandas as pd
 from adatom.analyze.cells import FEWEST, Grain, index_grain
 from adatom.analyze.sites import list_sites
 from adatom.analyze.waves import Order, find_point_waves, find_spacing, follow_waves
+from adatom.core.errors import ImageError
 
 MOST_GRAINS = 12
 LEAST_ORDER = 0.4  # of a grain's atoms, over those of its best places
@@ -62,6 +63,11 @@ def find_lattices(
     Lattices
         Without grains where there is no order, or fewer than 24 atoms.
 
+    Raises
+    ------
+    ImageError
+        If most atoms lie on another one.
+
     Notes
     -----
     Waves are found in the spectrum of the points, grain after grain; phases averaged over a few
@@ -73,6 +79,8 @@ def find_lattices(
     if len(places) < FEWEST:
         return Lattices((), list_sites((), places, 1.0, np.zeros((2, 2))), np.full(len(places), -1))
     spacing, weights = find_spacing(places), _weigh(labels)
+    if spacing == 0:
+        raise ImageError("places: must differ (most atoms lie on another)")
     orders = _find_grains(places, weights, spacing)
     of_grain = _choose_grain(orders, places)
     found = []

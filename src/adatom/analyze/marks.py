@@ -13,6 +13,7 @@ from adatom.analyze.waves import find_spacing
 from adatom.core.chemistry import Chemistry
 
 LACKING = "X1"  # a column of the lattice without one of its atoms
+MOST_RING = 9  # members of a ring of reconstructed defects; larger ones are around holes
 LARGEST_RING = 24  # members: what is larger is a hole or the outside
 RIM = 1.35  # usual distances of neighbors: atoms around an empty site
 JOINED = 1.25  # shortest lattice vectors: vacancies of one defect
@@ -35,6 +36,8 @@ class Mark:
         Atoms that it is made of; none for an empty site.
     around : (m,) int array
         Atoms that it touches beside these.
+    ring : int
+        Number of the ring, -1 for what is none.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class Mark:
     place: np.ndarray
     atoms: np.ndarray
     around: np.ndarray
+    ring: int = -1
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,14 @@ class Cluster:
 
     @property
     def atoms(self) -> np.ndarray:
-        """Its atoms, sorted."""
-        return np.unique(np.concatenate([mark.atoms for mark in self.marks]))
+        """Its atoms, sorted; those of the ring that a vacancy leaves are not its own."""
+        is_hole = any(mark.kind == "vacancy" for mark in self.marks)
+        parts = [
+            mark.atoms
+            for mark in self.marks
+            if not (is_hole and mark.kind == "ring" and int(mark.what) > MOST_RING)
+        ]
+        return np.unique(np.concatenate([np.empty(0, int), *parts]))
 
     @property
     def shell(self) -> np.ndarray:
@@ -74,7 +84,8 @@ class Cluster:
 
     def list(self, kind: str) -> list[str]:
         """What the marks of a kind are, sorted."""
-        return sorted(mark.what for mark in self.marks if mark.kind == kind)
+        found = [mark.what for mark in self.marks if mark.kind == kind]
+        return sorted(found, key=int) if kind == "ring" else sorted(found)
 
 
 def find_border_atoms(graph: Graph, area: np.ndarray, chemistry: Chemistry) -> np.ndarray:
@@ -102,9 +113,9 @@ def find_clusters(
     Returns
     -------
     list of Cluster
-        Foreign atoms that are bonded to each other are one defect, and own the wrong rings and
-        empty sites beside them. Of what remains, marks that share atoms are one, and vacancies of
-        neighboring sites.
+        Foreign atoms that are bonded to each other are one defect, and own the wrong rings (where
+        they are named by formula, also the vacancies) beside them. Of what remains, marks that
+        share atoms are one, and vacancies of neighboring sites.
     """
     if len(graph.places) < 2:
         return []
@@ -122,7 +133,13 @@ def find_clusters(
     for mark in [*marks, *(mark for cluster in foreign for mark in cluster.marks)]:
         explained[mark.atoms] = explained[mark.around] = True
     marks += _mark_loose(graph, lattices, chemistry, explained)
-    free = [mark for mark in marks if not owned[mark.atoms].any() and not owned[mark.around].any()]
+    # By formulas, foreign atoms own what is beside them; by sites, only what they do to rings.
+    may_own = {mark.kind for mark in marks} if chemistry.use_formulas else {"ring", "edge"}
+    free = [
+        mark
+        for mark in marks
+        if mark.kind not in may_own or not owned[np.append(mark.atoms, mark.around)].any()
+    ]
     return foreign + _join(free, lattices)
 
 
@@ -136,8 +153,8 @@ def _mark_foreign(graph: Graph, chemistry: Chemistry) -> list[Cluster]:
     _, group = connected_components(coo_matrix((np.ones(len(bonds)), tuple(bonds.T)), (n, n)))
     atoms = np.flatnonzero(is_foreign)
     clusters = []
-    for number in np.unique(group[atoms]):
-        mine = atoms[group[atoms] == number]
+    atoms = atoms[np.argsort(group[atoms], kind="stable")]
+    for mine in np.split(atoms, np.flatnonzero(np.diff(group[atoms])) + 1) if len(atoms) else ():
         marks = tuple(
             Mark(
                 "foreign",
@@ -173,7 +190,8 @@ def _mark_vacancies(graph: Graph, lattices: Lattices, spacing: float) -> list[Ma
     ]
     for atom in np.flatnonzero(graph.labels == LACKING):
         row = lattices.of_atom[atom]
-        if row < 0 or sites["label"].iloc[row][:1] == LACKING[:1]:
+        is_host = row >= 0 and sites["label"].iloc[row][:1] == LACKING[:1]
+        if is_host or not lattices.grains:
             here, around = np.array([atom]), graph.neighbors[atom]
             marks.append(Mark("vacancy", "X", graph.places[atom], here, around))
     return marks
@@ -214,7 +232,8 @@ def _mark_rings(graph: Graph, chemistry: Chemistry, at_border: np.ndarray) -> li
         members = np.unique(rings[ring])
         if not at_border[members].any():
             nobody = np.empty(0, int)
-            marks.append(Mark("ring", str(sizes[ring]), rings.centers[ring], members, nobody))
+            told = str(sizes[ring])
+            marks.append(Mark("ring", told, rings.centers[ring], members, nobody, int(ring)))
     return marks
 
 

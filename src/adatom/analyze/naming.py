@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from adatom.analyze.graph import Graph
-from adatom.analyze.marks import Cluster
+from adatom.analyze.marks import MOST_RING, Cluster
 from adatom.core.materials import Material
 
 RING_NAMES = {  # sizes in order: how the literature writes them (Banhart, Kotakoski and
@@ -18,10 +19,9 @@ RING_NAMES = {  # sizes in order: how the literature writes them (Banhart, Kotak
     (5, 5, 5, 7, 7, 7): "555-777",
     (5, 5, 5, 5, 7, 7, 7, 7): "5555-6-7777",
 }
-MOST_RING = 9  # members of a ring of reconstructed defects; larger ones are holes
 MOST_MARKS = 12  # of a defect with wrong rings and empty sites that has a name
 LINE = 3  # vacancies in a row
-STRAIGHT = 0.25  # spread across the line, over the distance of neighbors
+STRAIGHT = 0.2  # spread across the line, over the distance of neighboring vacancies
 N_ROUNDS = 4  # of the hash: how far it sees
 
 
@@ -115,8 +115,8 @@ def _is_line(cluster: Cluster) -> bool:
     if len(places) < LINE:
         return False
     _, sizes, _ = np.linalg.svd(places - places.mean(axis=0), full_matrices=False)
-    across, along = sizes[1] / len(places) ** 0.5, sizes[0] / len(places) ** 0.5
-    return bool(across < STRAIGHT * along)
+    apart = np.median(cKDTree(places).query(places, k=2)[0][:, 1])
+    return bool(sizes[1] / len(places) ** 0.5 < STRAIGHT * apart)
 
 
 def _count(labels: Sequence[str], material: Material | None, form: str) -> list[str]:

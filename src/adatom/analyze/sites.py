@@ -154,9 +154,10 @@ def _is_inside(
         is_out |= cKDTree(strangers).query(at)[0] < FAR * spacing
     size = np.bincount(group)
     is_outside = (np.bincount(group, is_out) > 0) | (size > MOST_EMPTY)
+    order = np.argsort(group, kind="stable")
+    members = np.split(at[order], np.cumsum(size)[:-1])
     for number in np.flatnonzero(~is_outside):
-        members = at[group == number]
-        is_outside[number] = not _is_surrounded(members, own, tree, spacing)
+        is_outside[number] = not _is_surrounded(members[number], own, tree, spacing)
     return np.asarray(~is_outside[group])
 
 

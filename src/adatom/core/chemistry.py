@@ -1,12 +1,13 @@
 """Rules of basic chemistry: which atoms can be bonded, how far apart, and with how many others."""
 
+from itertools import product
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
 from adatom.core.config import Config, read_toml
 from adatom.core.errors import ConfigError
-from adatom.core.materials import Material
+from adatom.core.materials import Material, find_role
 
 # Longest bonds, Å: carbon and silicon after Ziatdinov et al., ACS Nano 11 (2017) 12742; the others
 # are the sum of covalent radii (Cordero et al., Dalton Trans. (2008) 2832) and as much again.
@@ -30,7 +31,8 @@ MX2_LABELS = ("M", "X2", "X1", "dopant")
 class Chemistry(Config):
     """What can be bonded to what.
 
-    Labels are those of the atoms table: elements, or roles such as `M` and `X2`.
+    Labels are those of the atoms table: elements, or roles such as `M` and `X2` (`Mo` and `S2` of
+    a model are these too).
     """
 
     hosts: tuple[str, ...] = Field(
@@ -57,6 +59,16 @@ class Chemistry(Config):
         description="Members of a ring of the perfect lattice; rings are not judged without.",
     )
 
+    @field_validator("hosts")
+    @classmethod
+    def _find_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(find_role(label) for label in hosts)
+
+    @field_validator("neighbors")
+    @classmethod
+    def _find_neighbors(cls, neighbors: dict[str, int]) -> dict[str, int]:
+        return {find_role(label): most for label, most in neighbors.items()}
+
     @field_validator("bonds")
     @classmethod
     def _check_bonds(cls, bonds: dict[str, float]) -> dict[str, float]:
@@ -69,7 +81,7 @@ class Chemistry(Config):
 
     @model_validator(mode="after")
     def _check_labels(self) -> "Chemistry":
-        known = {label for pair in self.bonds for label in pair.split("-")}
+        known = self._known
         for name, labels in (("hosts", self.hosts), ("neighbors", tuple(self.neighbors))):
             if unknown := sorted(set(labels) - known):
                 raise ValueError(f"{name}: must have a bond (got {', '.join(unknown)})")
@@ -83,12 +95,26 @@ class Chemistry(Config):
         return max(self.bonds.values())
 
     def bond_limit(self, one: str, other: str) -> float:
-        """Longest bond of two labels, Å; 0 if they are never bonded."""
-        return self.bonds.get("-".join(sorted((one, other))), 0.0)
+        """Longest bond of two labels, Å: 0 if they are never bonded, that of hosts if not known."""
+        if {one, other} <= self._known:
+            return self.bonds.get("-".join(sorted((one, other))), 0.0)
+        hosts = [
+            self.bonds.get("-".join(sorted(pair)), 0.0) for pair in product(self.hosts, repeat=2)
+        ]
+        return max(hosts)
+
+    @property
+    def _known(self) -> set[str]:
+        return {label for pair in self.bonds for label in pair.split("-")}
 
 
 def _sort_pairs(bonds: dict[str, float]) -> dict[str, float]:
-    return {"-".join(sorted(pair.split("-"))): length for pair, length in bonds.items()}
+    """Pairs by role and alphabet."""
+    pairs = {pair: "-".join(sorted(map(find_role, str(pair).split("-")))) for pair in bonds}
+    names = list(pairs.values())
+    if twice := [pair for pair, name in pairs.items() if names.count(name) > 1]:
+        raise ValueError(f"bonds: must hold a pair once (got {' and '.join(twice)})")
+    return {name: bonds[pair] for pair, name in pairs.items()}
 
 
 def make_chemistry(material: Material) -> Chemistry:
@@ -141,8 +167,11 @@ def make_plain_chemistry(labels: tuple[str, ...], spacing: float) -> Chemistry:
     """
     foreign = {"dopant", "Si"}
     hosts = tuple(label for label in labels if label not in foreign) or labels
-    pairs = {f"{one}-{other}": STRETCH * spacing for one in labels for other in labels}
-    return Chemistry(hosts=hosts, bonds=pairs, neighbors={}, ring=None, use_formulas=False)
+    pairs = {
+        f"{one}-{other}": STRETCH * spacing for one in labels for other in labels if one <= other
+    }
+    values = {"hosts": hosts, "bonds": pairs, "neighbors": {}, "ring": None, "use_formulas": False}
+    return Chemistry.from_mapping(values, source="labels of the model")
 
 
 def read_chemistry(path: str | Path, material: Material | None) -> Chemistry:
@@ -169,7 +198,10 @@ def read_chemistry(path: str | Path, material: Material | None) -> Chemistry:
     given = read_toml(path)
     values = {} if material is None else make_chemistry(material).model_dump()
     if isinstance(given.get("bonds"), dict):
-        given["bonds"] = _sort_pairs(given["bonds"])
+        try:
+            given["bonds"] = _sort_pairs(given["bonds"])
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
     for name, value in given.items():
         is_table = isinstance(value, dict) and isinstance(values.get(name), dict)
         values[name] = values[name] | value if is_table else value

@@ -104,17 +104,11 @@ def _find_reach(found: "Defects", row: int) -> float:
 
 def _fill_rings(ax: Axes, found: "Defects") -> list[Line2D]:
     """Rings that belong to a defect, by size."""
-    with_rings = np.flatnonzero(found.table["rings"] != "")
-    if len(with_rings) == 0:
-        return []
     rings, handles = found.graph.rings, []
-    is_own = np.zeros(len(found.graph.places), bool)
-    is_own[np.concatenate([found.own[row] for row in with_rings])] = True
-    is_whole = np.logical_and.reduceat(is_own[rings.members], rings.starts[:-1])
-    wrong = {int(size) for text in found.table["rings"] for size in text.split("-") if size}
-    for size in sorted(wrong):
-        color = RING_COLORS.get(size, LARGER)
-        shown = np.flatnonzero(is_whole & (rings.sizes == size))
+    sizes = rings.sizes[found.rings]
+    for size in np.unique(sizes):
+        color = RING_COLORS.get(int(size), LARGER)
+        shown = found.rings[sizes == size]
         polygons = [found.graph.places[rings[ring]][:, ::-1] for ring in shown]
         ax.add_collection(
             PolyCollection(polygons, facecolors=color, alpha=0.4, lw=0), autolim=False

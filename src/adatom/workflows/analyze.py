@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from adatom.core.chemistry import Chemistry
     from adatom.detect.atoms import FindConfig
     from adatom.images.calibrate import Calibration
     from adatom.networks.model import Model, ModelCard
@@ -181,6 +182,7 @@ def analyze_image(
             name, choice = choose_model_for(config.model, material, calibration)
             logger.info("%s: %s", name, choice)
             model = load_model(name)
+        rules = _read_rules(config, material or calibration.material)
         source = describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
         key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
@@ -194,7 +196,7 @@ def analyze_image(
         del model  # with the memory of its last image
         release_memory()
         with step("find defects"):
-            defects = _find_defects(calibration, card, material, config, folder)
+            defects = _find_defects(calibration, card, material, rules, folder)
         with step("write"):
             summary, view = _write_results(calibration, card, corrected, folder)
             summary |= _show_defects(calibration, material, defects, folder)
@@ -333,11 +335,17 @@ def _find_area(image: "xr.DataArray") -> float:
     return abs(area)
 
 
+def _read_rules(config: AnalyzeConfig, material: Material | None) -> "Chemistry | None":
+    from adatom.core.chemistry import read_chemistry
+
+    return None if config.rules is None else read_chemistry(config.rules, material)
+
+
 def _find_defects(
     calibration: "Calibration",
     card: "ModelCard",
     material: Material | None,
-    config: AnalyzeConfig,
+    rules: "Chemistry | None",
     folder: Path,
 ) -> "DefectRun | None":
     """Lattice and defects of all frames; None where there are no atoms to judge by."""
@@ -346,10 +354,10 @@ def _find_defects(
     image = calibration.image
     material = material or calibration.material
     shown = frame_number(load_frame(image))
-    chemistry = find_rules(config.rules, material, card.labels, folder / TABLE, shown)
-    if chemistry is None:
-        return None
-    return write_defects(folder, image, shown, chemistry, material)
+    if rules is not None:
+        return write_defects(folder, image, shown, rules, material)
+    found = find_rules(material, card.labels, folder / TABLE)
+    return None if found is None else write_defects(folder, image, shown, *found)
 
 
 def _show_defects(
@@ -369,10 +377,10 @@ def _show_defects(
     if material is not None:
         columns: Iterable[pd.DataFrame] = TableParts(folder / TABLE, tuple(ATOM_COLUMNS))
         if defects:
-            columns = NamedAtoms(folder, tuple(ATOM_COLUMNS))
+            columns = NamedAtoms(folder, tuple(ATOM_COLUMNS), defects.absent)
         write_structure(columns, folder / "structure.extxyz", material)
     if defects is None:
-        return {"defects": [], "grains": [], "strain": {}}
+        return {"defects": [], "grains": [], "strain": {}, "rules": None}
     if defects.shown is not None:
         shown = shrink_image(pick_image(load_frame(calibration.image)))
         write_defect_figures(shown, defects.shown, defects.strain, folder)

@@ -35,11 +35,13 @@ class DefectRun:
     ----------
     summary : dict
         `defects`: kind, name, count, density (1/nm²), score and how many are cut, of each name;
-        `grains` of the frame that is shown; `strain`: spread (robust, percent) over its atoms.
+        `grains` of the frame that is shown; `strain`: spread (robust) over its atoms; `rules`.
     shown : Defects or None
         Of the frame that is shown.
     strain : DataFrame or None
         Of its atoms.
+    absent : DataFrame
+        `frame`, `atom` of those of the atoms table that scatter nothing.
     notes : tuple of str
         What to know.
     """
@@ -47,25 +49,42 @@ class DefectRun:
     summary: dict[str, Any]
     shown: "Defects | None"
     strain: "pd.DataFrame | None"
+    absent: "pd.DataFrame"
     notes: tuple[str, ...]
 
 
 def find_rules(
-    rules: Path | None, material: Material | None, labels: tuple[str, ...], table: Path, frame: int
-) -> "Chemistry | None":
-    """Rules of a file, of a material, or of the distances of the atoms; None without atoms."""
+    material: Material | None, labels: tuple[str, ...], table: Path
+) -> "tuple[Chemistry, Material | None] | None":
+    """Rules of a material, if the labels are its own, or of the distances of the atoms.
+
+    Parameters
+    ----------
+    material : Material or None
+        What is looked at.
+    labels : tuple of str
+        Of the model.
+    table : Path
+        The atoms table; the first frame with two atoms gives their distance.
+
+    Returns
+    -------
+    (Chemistry, Material or None) or None
+        Rules, and whose elements stand in names; None without atoms.
+    """
     from adatom.analyze.waves import find_spacing
-    from adatom.core.chemistry import make_chemistry, make_plain_chemistry, read_chemistry
+    from adatom.core.chemistry import make_chemistry, make_plain_chemistry
     from adatom.core.materials import find_role
 
-    if rules is not None:
-        return read_chemistry(rules, material)
-    if material is not None:
-        return make_chemistry(material)
-    places = _read_frame(table, frame)[["y", "x"]].to_numpy()
-    if len(places) < 2:
-        return None
-    return make_plain_chemistry(tuple(find_role(label) for label in labels), find_spacing(places))
+    roles = tuple(find_role(label) for label in labels)
+    if material is not None and set(make_chemistry(material).hosts) & set(roles):
+        return make_chemistry(material), material
+    for part in TableParts(table, COLUMNS):
+        for _, atoms in part.groupby("frame"):
+            if len(atoms) > 1:
+                spacing = find_spacing(atoms[["y", "x"]].to_numpy())
+                return make_plain_chemistry(roles, spacing), None
+    return None
 
 
 def write_defects(
@@ -103,7 +122,7 @@ def write_defects(
 
     frames = [int(frame) for frame in image["frame"]] if "frame" in image.dims else [0]
     area = np.array([[float(image[axis][end]) for axis in ("y", "x")] for end in (0, -1)])
-    tables, kept, strain, large = [], None, None, []
+    tables, absent, kept, strain, large = [], [], None, None, []
     with (
         TableWriter(folder, "sites", units=UNITS) as sites,
         TableWriter(folder, "defect_members", units={}) as members,
@@ -118,6 +137,8 @@ def write_defects(
             sites.append(_tell_sites(found, moved, frame))
             members.append(found.members.assign(frame=frame))
             tables.append(found.table.assign(frame=frame))
+            gone = atoms.loc[~atoms["atom"].isin(found.atoms["atom"]), ["frame", "atom"]]
+            absent.append(gone)
             if frame == shown:
                 kept, strain = found, moved
     table = number_classes(pd.concat(tables, ignore_index=True))
@@ -126,10 +147,20 @@ def write_defects(
     if kept is not None:
         mine = table[table["frame"] == shown].reset_index(drop=True)
         kept = replace(kept, table=mine)
-    said = f"defects were not looked for in {len(large)} frames of more than {MOST_ATOMS:,} atoms"
-    notes = (said,) if large else ()
-    width = np.prod(area[1] - area[0]) * (len(frames) - len(large))
-    return DefectRun(_summarize(table, float(width), kept, strain), kept, strain, notes)
+    notes = []
+    if large:
+        said = f"in {len(large)} frames of more than {MOST_ATOMS:,} atoms"
+        notes.append(f"defects were not looked for {said}")
+    missing = pd.concat(absent, ignore_index=True)
+    if len(missing):
+        notes.append(
+            f"{len(missing)} columns of the atoms table scatter nothing, and count as vacancies"
+        )
+    shape = np.array([image.sizes["y"], image.sizes["x"]])
+    extent = np.abs(area[1] - area[0]) * shape / (shape - 1)
+    seen = float(np.prod(extent)) * (len(frames) - len(large))
+    summary = _summarize(table, seen, kept, strain) | {"rules": chemistry.model_dump()}
+    return DefectRun(summary, kept, strain, missing, tuple(notes))
 
 
 def _read_frame(table: Path, frame: int) -> "pd.DataFrame":
@@ -197,12 +228,15 @@ class NamedAtoms:
         The run folder.
     columns : tuple of str
         Columns of the atoms table.
+    absent : DataFrame
+        `frame`, `atom` of what is left out.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, columns: tuple[str, ...], absent: "pd.DataFrame") -> None:
         import pandas as pd
 
         self._parts = TableParts(folder / "atoms.parquet", columns)
+        self._absent = pd.MultiIndex.from_frame(absent[["frame", "atom"]])
         names = pd.read_parquet(folder / "defects.parquet", columns=["frame", "defect", "name"])
         members = pd.read_parquet(folder / "defect_members.parquet")
         members = members[~members["is_shell"]].merge(names, on=["frame", "defect"])
@@ -210,6 +244,10 @@ class NamedAtoms:
 
     def __iter__(self) -> Iterator["pd.DataFrame"]:
         """Parts with a column `defect`, "-" for atoms of none."""
-        for part in self._parts:
+        import pandas as pd
+
+        for whole in self._parts:
+            index = pd.MultiIndex.from_frame(whole[["frame", "atom"]])
+            part = whole[~index.isin(self._absent)].reset_index(drop=True)
             found = part.merge(self._names, on=["frame", "atom"], how="left")["name"]
             yield part.assign(defect=found.fillna("-").str.replace(" ", "_").to_numpy())
