@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from adatom.core.materials import find_role
 from adatom.plots.style import (
-    TEXT_SIZE,
+    draw_legend_beside,
     draw_scale_bar,
     find_gray_range,
     label_colors,
@@ -110,16 +110,7 @@ def draw_atoms(
         handle = Line2D([], [], marker="o", ls="", mfc="none", mec=color, mew=1.6)
         handle.set_label(f"{label} ({counts[label]:,})")
         handles.append(handle)
-    if handles:
-        ax.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-            borderaxespad=0.2,
-            handletextpad=0.2,
-            frameon=False,
-            fontsize=TEXT_SIZE,
-        )
+    draw_legend_beside(ax, handles)
     return ax
 
 

@@ -10,7 +10,7 @@ from matplotlib.collections import EllipseCollection, LineCollection, PolyCollec
 from matplotlib.lines import Line2D
 
 from adatom.plots.atoms import draw_image
-from adatom.plots.style import COLORS, TEXT_SIZE
+from adatom.plots.style import COLORS, TEXT_SIZE, draw_legend_beside
 
 if TYPE_CHECKING:
     from adatom.analyze.defects import Defects
@@ -59,16 +59,7 @@ def draw_defects(image: xr.DataArray, found: "Defects", *, ax: Axes | None = Non
         told = f"{len(names) - number} more names" if is_rest else str(name)
         handle.set_label(f"{told} ({chosen.sum():,})")
         handles.append(handle)
-    if handles:
-        ax.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-            borderaxespad=0.2,
-            handletextpad=0.4,
-            frameon=False,
-            fontsize=TEXT_SIZE,
-        )
+    draw_legend_beside(ax, handles)
     return ax
 
 

@@ -2,10 +2,11 @@
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -97,6 +98,28 @@ def draw_scale_bar(ax: Axes, left: float, bottom: float, width: float) -> None:
         va="bottom",
         path_effects=[withStroke(linewidth=1.8, foreground="black")],
     )
+
+
+def draw_legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
+    """Draw a legend to the right of an image.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of the image.
+    handles : sequence of Artist
+        With labels; without any there is no legend.
+    """
+    if handles:
+        ax.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.2,
+            handletextpad=0.3,
+            frameon=False,
+            fontsize=TEXT_SIZE,
+        )
 
 
 def round_length(length: float) -> float:
