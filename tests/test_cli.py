@@ -43,10 +43,13 @@ def test_wrong_commands_exit_with_2(capsys, arguments, message):
 
 @pytest.mark.parametrize(
     "command",
-    ["analyze", "simulate", "train", "evaluate", "info", "dose", "demo", "vibrations", "tableau"],
+    [
+        *("analyze", "simulate", "train", "evaluate", "info", "dose", "demo", "vibrations"),
+        *("tableau", "restore", "library add", "library list", "library show"),
+    ],
 )
 def test_every_command_has_help_with_an_example(capsys, command):
-    code, out, _ = run(capsys, command, "--help")
+    code, out, _ = run(capsys, *command.split(), "--help")
     assert code == 0
     assert f"Example: adatom {command}" in out
 

@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adatom.analyze.average import MeanDefect, average_defects
     from adatom.analyze.defects import Defects, find_defects
     from adatom.analyze.lattice import Lattices, find_lattices
+    from adatom.analyze.library import Library, read_library
     from adatom.analyze.strain import measure_strain
     from adatom.core.chemistry import Chemistry, make_chemistry, read_chemistry
     from adatom.core.materials import get_material
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "adatom.analyze.average": ("MeanDefect", "average_defects"),
     "adatom.analyze.defects": ("Defects", "find_defects"),
     "adatom.analyze.lattice": ("Lattices", "find_lattices"),
+    "adatom.analyze.library": ("Library", "read_library"),
     "adatom.analyze.strain": ("measure_strain",),
     "adatom.core.chemistry": ("Chemistry", "make_chemistry", "read_chemistry"),
     "adatom.core.materials": ("get_material",),
@@ -51,10 +55,13 @@ __all__ = [
     "Defects",
     "FindConfig",
     "Lattices",
+    "Library",
+    "MeanDefect",
     "Microscope",
     "Model",
     "Restorer",
     "analyze_image",
+    "average_defects",
     "calibrate_image",
     "correct_atoms",
     "find_atoms",
@@ -69,6 +76,7 @@ __all__ = [
     "pixel_size",
     "read_chemistry",
     "read_image",
+    "read_library",
     "read_series",
     "restore_image",
     "write_image",

@@ -3,12 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from ase.build import make_supercell, mx2
 
+from adatom.analyze.defects import find_defects
+from adatom.analyze.library import cut_defects
 from adatom.analyze.microscope import MicroscopeFit
+from adatom.core.chemistry import make_chemistry
+from adatom.core.materials import get_material
 from adatom.optics.transfer import ImagingMicroscope
 from adatom.simulate.hrtem import Camera, simulate_focal_series
 from adatom.simulate.multislice import simulate_exit_wave
+from adatom.structures.sheets import make_sheet
+from adatom.structures.topological import insert_defect
 
 SCOPE = ImagingMicroscope(
     energy_eV=60e3,
@@ -89,3 +96,44 @@ def tabulate():
         return pd.DataFrame(values | more)
 
     return make
+
+
+GRAPHENE = get_material("graphene")
+
+
+@pytest.fixture(scope="session")
+def plant_defect():
+    """Cuts of defects in graphene at any angle, either side up, each atom off by a known noise."""
+
+    def plant(kind, n, *, noise=0.0, rng, move=None):
+        for frame in range(n):
+            sheet = make_sheet(GRAPHENE, (36, 36), angle=float(rng.uniform(0, 60)))
+            sheet = insert_defect(sheet, kind, (18.0, 18.0), rng)
+            if move is not None:
+                move(sheet)
+            places = sheet.positions[:, :2] + rng.normal(0, noise, (len(sheet), 2))
+            if frame % 2:
+                places[:, 0] = 36 - places[:, 0]
+            axis = np.arange(0, 36.1, 0.15)
+            heights = (sheet.numbers / 6) ** 1.7
+            shape = np.exp(-((axis - places[:, :, None]) ** 2) / (2 * 0.35**2))
+            gain, offset = rng.uniform(0.5, 2), rng.uniform(-1, 1)
+            values = offset + gain * np.einsum("n,ny,nx->yx", heights, shape[:, 1], shape[:, 0])
+            image = xr.DataArray(values, dims=("y", "x"), coords={"y": axis, "x": axis})
+            table = pd.DataFrame(
+                {"frame": frame, "atom": np.arange(len(sheet)), "x": places[:, 0]}
+                | {"y": places[:, 1], "label": sheet.get_chemical_symbols(), "score": 0.9}
+                | {"x_err": noise, "y_err": noise}
+            )
+            area = np.array([[0.0, 0.0], [36.0, 36.0]])
+            chemistry = make_chemistry(GRAPHENE)
+            yield cut_defects(image, find_defects(table, chemistry, material=GRAPHENE, area=area))
+
+    return plant
+
+
+@pytest.fixture(scope="session")
+def source():
+    """What a library says of the images of `plant_defect`."""
+    known = {"image": "a.tif", "material": "graphene", "model": "haadf-graphene"}
+    return known | {"pixel_size": [0.15, 0.15], "use_lattice": False}

@@ -3,6 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import adatom.detect.atoms
+import adatom.networks.model
 from adatom.images.normalize import NormalizeConfig
 from adatom.networks.model import ModelCard
 
@@ -20,3 +22,20 @@ def fake_model():
         normalization=NormalizeConfig(),
     )
     return SimpleNamespace(card=card, network=torch.nn.Linear(1, 1))
+
+
+@pytest.fixture
+def truth(monkeypatch, sheet, fake_model):
+    """A detector that knows the truth: this tests what stands around it."""
+    image, atoms = sheet
+    seen = []
+
+    def find_atoms(frame, model, config, done):
+        seen.append(config)
+        assert frame.dims == ("y", "x")
+        assert not list(done)
+        yield atoms if frame.max() > 0 else atoms.iloc[:0]
+
+    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
+    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
+    return image, atoms, seen

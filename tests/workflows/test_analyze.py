@@ -25,23 +25,6 @@ from adatom.workflows.analyze import AnalyzeConfig, analyze_image
 from adatom.workflows.choose import choose_folders
 
 
-@pytest.fixture
-def truth(monkeypatch, sheet, fake_model):
-    """A detector that knows the truth: this tests what stands around it."""
-    image, atoms = sheet
-    seen = []
-
-    def find_atoms(frame, model, config, done):
-        seen.append(config)
-        assert frame.dims == ("y", "x")
-        assert not list(done)
-        yield atoms if frame.max() > 0 else atoms.iloc[:0]
-
-    monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find_atoms)
-    monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
-    return image, atoms, seen
-
-
 def test_run_folder_holds_all(truth, tmp_path):
     image, atoms, _ = truth
     write_image(image, tmp_path / "sheet.zarr")

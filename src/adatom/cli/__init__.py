@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from adatom import __version__
+from adatom.cli.library import library
 from adatom.cli.messages import describe_error, describe_usage, format_mapping, print_json
 from adatom.core.errors import AdatomError
 from adatom.core.progress import Report, show_progress
@@ -36,6 +37,7 @@ app = App(
 )
 models = App(name="models", help="List the models that ship with adatom, or show the card of one.")
 app.command(models)
+app.command(library)
 
 Recipe = Annotated[str, Parameter(help="Name of a shipped recipe, or a TOML file.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout.")]

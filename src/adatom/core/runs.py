@@ -172,14 +172,23 @@ def open_run(folder: str | Path) -> Iterator[Path]:
             yield part
         if not (part / RECORD_NAME).is_file():
             raise FileError(f"{folder}: the run wrote no {RECORD_NAME}")
-        _move_into_place(part, folder)
+        move_into_place(part, folder)
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _move_into_place(part: Path, folder: Path) -> None:
+def move_into_place(part: Path, folder: Path) -> None:
+    """Give a folder that is whole its name; an earlier one of that name goes only then.
+
+    Parameters
+    ----------
+    part : Path
+        The folder, beside its place, with a name that ends in `.part`.
+    folder : Path
+        Its place.
+    """
     if not folder.exists():
         part.rename(folder)
         return

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from adatom.core.config import Config
-from adatom.core.errors import FileError
 from adatom.core.journal import Journal
 from adatom.core.materials import Material, get_material
 from adatom.core.memory import release_memory
@@ -27,7 +26,7 @@ from adatom.core.runs import (
     write_record,
 )
 from adatom.core.tables import ATOM_COLUMNS, UNITS
-from adatom.workflows.choose import choose_folders, choose_model_for
+from adatom.workflows.choose import choose_folders, choose_model_for, list_paths, read_input
 from adatom.workflows.correct import correct_table
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
 from adatom.workflows.record import (
@@ -163,7 +162,7 @@ def analyze_image(
     from adatom.report.page import write_report
 
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    paths = _list_paths(path)
+    paths = list_paths(path)
     material = get_material(config.material) if config.material else None
     place = choose_folders(paths[:1], out, config.item)[0]
     step, timings = _make_clock(report)
@@ -174,7 +173,7 @@ def analyze_image(
     ):
         warnings.simplefilter("always")
         with step("read"):
-            image = _read_input(paths, config)
+            image = read_input(paths, config)
         with step("calibrate"):
             calibration = calibrate_image(image, material=material)
             logger.info(calibration.message)
@@ -223,31 +222,6 @@ def analyze_image(
         write_record(record, folder)
         write_report(folder)
     return RunResult(place, calibration, summary, notes)
-
-
-def _list_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
-    if not paths:
-        raise FileError("path: must name a file (got none)")
-    return paths
-
-
-def _read_input(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
-    """An image or a movie; a focal series where there are defoci or several files."""
-    image = _read_images(paths, config)
-    return image if config.energy is None else image.assign_attrs(energy_eV=config.energy)
-
-
-def _read_images(paths: Sequence[Path], config: AnalyzeConfig) -> "xr.DataArray":
-    from adatom.images.read import read_image
-    from adatom.images.series import read_series
-
-    focus = config.focus
-    if len(paths) == 1 and (focus is None or len(focus) == 1):
-        image = read_image(paths[0], config.item, pixel_size=config.pixel_size)
-        if "focus" not in image.dims:
-            return image if focus is None else image.assign_coords(focus=focus[0])
-    return read_series(paths, config.focus, config.item, pixel_size=config.pixel_size)
 
 
 def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:

@@ -12,7 +12,10 @@ from adatom.core.materials import Material
 from adatom.core.runs import SUFFIX
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from adatom.images.calibrate import Calibration
+    from adatom.workflows.analyze import AnalyzeConfig
 
 
 def find_inputs(names: list[str], *, as_movies: bool = False) -> list[Path]:
@@ -53,6 +56,45 @@ def find_inputs(names: list[str], *, as_movies: bool = False) -> list[Path]:
             )
         found += inside
     return list(dict.fromkeys(found))
+
+
+def list_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of one input: of a focal series there are several."""
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
+    if not paths:
+        raise FileError("path: must name a file (got none)")
+    return paths
+
+
+def read_input(paths: Sequence[Path], config: "AnalyzeConfig") -> "xr.DataArray":
+    """Read what a run is about.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A file, or those of a focal series.
+    config : AnalyzeConfig
+        Item, pixel size, defoci and energy.
+
+    Returns
+    -------
+    DataArray
+        An image or a movie; a focal series where there are defoci or several files.
+    """
+    image = _read_images(paths, config)
+    return image if config.energy is None else image.assign_attrs(energy_eV=config.energy)
+
+
+def _read_images(paths: Sequence[Path], config: "AnalyzeConfig") -> "xr.DataArray":
+    from adatom.images.read import read_image
+    from adatom.images.series import read_series
+
+    focus = config.focus
+    if len(paths) == 1 and (focus is None or len(focus) == 1):
+        image = read_image(paths[0], config.item, pixel_size=config.pixel_size)
+        if "focus" not in image.dims:
+            return image if focus is None else image.assign_coords(focus=focus[0])
+    return read_series(paths, config.focus, config.item, pixel_size=config.pixel_size)
 
 
 def choose_folders(

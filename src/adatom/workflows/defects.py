@@ -121,14 +121,14 @@ def write_defects(
     from adatom.analyze.strain import measure_strain
 
     frames = [int(frame) for frame in image["frame"]] if "frame" in image.dims else [0]
-    area = np.array([[float(image[axis][end]) for axis in ("y", "x")] for end in (0, -1)])
+    area = find_area(image)
     tables, absent, kept, strain, large = [], [], None, None, []
     with (
         TableWriter(folder, "sites", units=UNITS) as sites,
         TableWriter(folder, "defect_members", units={}) as members,
     ):
         for frame in frames:
-            atoms = _read_frame(folder / "atoms.parquet", frame)
+            atoms = read_frame(folder / "atoms.parquet", frame)
             if len(atoms) > MOST_ATOMS:
                 large.append(frame)
                 atoms = atoms.iloc[:0]
@@ -163,7 +163,13 @@ def write_defects(
     return DefectRun(summary, kept, strain, missing, tuple(notes))
 
 
-def _read_frame(table: Path, frame: int) -> "pd.DataFrame":
+def find_area(image: "xr.DataArray") -> np.ndarray:
+    """First and last [y, x] of an image, Å, (2, 2)."""
+    return np.array([[float(image[axis][end]) for axis in ("y", "x")] for end in (0, -1)])
+
+
+def read_frame(table: Path, frame: int) -> "pd.DataFrame":
+    """What the defects of one frame follow from: some columns of the atoms table of a run."""
     import pandas as pd
 
     parts = list(TableParts(table, COLUMNS, frame))

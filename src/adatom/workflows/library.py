@@ -1,0 +1,235 @@
+"""From run folders to a library of defects, and what it holds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adatom.core.errors import FileError
+from adatom.core.materials import get_material
+from adatom.core.progress import Report, ignore_progress
+from adatom.core.runs import find_checksum, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from adatom.analyze.library import Cuts, Library
+
+KEY = 8  # digits of the checksum in the name of a part
+
+
+def add_runs(
+    library: str | Path, runs: Sequence[str | Path], *, report: Report = ignore_progress
+) -> dict[Path, int]:
+    """Add the defects of analyzed images to a library.
+
+    Parameters
+    ----------
+    library : str or Path
+        Folder of the library; made if it does not exist.
+    runs : sequence of str or Path
+        Run folders of `adatom analyze`; their input files must be where they were.
+    report : callable
+        Called with (steps done, steps in all, what is being done).
+
+    Returns
+    -------
+    dict
+        Defects added by run folder. A run of an image that the library has replaces it.
+
+    Raises
+    ------
+    FileError
+        If a folder is no run of `adatom analyze`, its input is gone or has changed, or the library
+        cannot be written; earlier runs are added then.
+    """
+    from adatom.analyze.library import add_cuts, open_library
+
+    open_library(Path(library))
+    added = {}
+    for number, run in enumerate(map(Path, runs)):
+        report(number, len(runs), run.name)
+        record = read_record(run)
+        paths, source = _find_source(run, record)
+        frames = _open_frames(run, record, paths, source)
+        added[run] = add_cuts(Path(library), _name_part(paths[0], source), source, frames)
+    return added
+
+
+def _name_part(path: Path, source: dict[str, Any]) -> str:
+    item = f"-{source['item']}" if source["item"] else ""
+    safe = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in path.stem + item)
+    return f"{safe}-{source['sha256'][:KEY]}"
+
+
+def _find_source(run: Path, record: dict[str, Any]) -> tuple[list[Path], dict[str, Any]]:
+    """The files of a run, and what a library says of them."""
+    if record["task"] != "analyze" or not record["summary"].get("rules"):
+        raise FileError(f"{run}: must be a run of `adatom analyze` with defects")
+    given = record["input"]
+    paths = [Path(path) for path in given["path"].split("; ")]
+    for path, known in zip(paths, given["sha256"].split("; "), strict=True):
+        if not path.exists():
+            raise FileError(f"{path}: is gone, and the defects of {run} are cut from it")
+        if find_checksum(path) != known:
+            raise FileError(f"{path}: has changed since {run} was made")
+    return paths, {
+        "image": given["name"],
+        "path": given["path"],
+        "sha256": given["sha256"],
+        "item": given["item"],
+        "material": record["calibration"]["material"],
+        "model": record["model"]["name"],
+        "use_lattice": record["config"]["use_lattice"],
+        "pixel_size": record["calibration"]["pixel_size"],
+        "modality": record["image"]["modality"],
+        "energy_eV": record["image"]["energy_eV"],
+        "run": str(run.absolute()),
+        "versions": record["versions"],
+    }
+
+
+def _open_frames(
+    run: Path, record: dict[str, Any], paths: list[Path], source: dict[str, Any]
+) -> "Iterator[Cuts]":
+    """Cut the defects out of every frame, found by the rules of the run."""
+    from adatom.analyze.defects import find_defects
+    from adatom.analyze.library import cut_defects
+    from adatom.core.chemistry import Chemistry, make_chemistry
+    from adatom.core.materials import find_role
+    from adatom.images.units import pick_image
+    from adatom.workflows.analyze import AnalyzeConfig
+    from adatom.workflows.choose import read_input
+    from adatom.workflows.defects import find_area, read_frame
+    from adatom.workflows.record import frame_number, load_frame
+
+    image = place_image(read_input(paths, AnalyzeConfig(**record["config"])), source["pixel_size"])
+    chemistry = Chemistry(**record["summary"]["rules"])
+    material = get_material(source["material"]) if source["material"] else None
+    roles = {find_role(label) for label in record["model"]["labels"]}
+    is_known = material is not None and bool(set(make_chemistry(material).hosts) & roles)
+    for index in range(image.sizes.get("frame", 1)):
+        frame = load_frame(image, index)
+        atoms = read_frame(run / "atoms.parquet", frame_number(frame))
+        found = find_defects(
+            atoms, chemistry, material=material if is_known else None, area=find_area(image)
+        )
+        yield cut_defects(pick_image(frame), found)
+
+
+def place_image(image: "xr.DataArray", size: Sequence[float]) -> "xr.DataArray":
+    """Give an image the pixel size that a run found, where its own was kept or replaced.
+
+    Parameters
+    ----------
+    image : DataArray
+        As read.
+    size : sequence of float
+        Å per pixel along y and x.
+
+    Returns
+    -------
+    DataArray
+        With coordinates y, x that begin where they did, at 0 if there were none.
+    """
+    import numpy as np
+
+    starts = [float(image[name][0]) if name in image.coords else 0.0 for name in ("y", "x")]
+    places = {
+        name: (name, start + step * np.arange(image.sizes[name]), {"units": "angstrom"})
+        for name, start, step in zip(("y", "x"), starts, size, strict=True)
+    }
+    return image.assign_coords(places)
+
+
+def list_defects(library: "Library") -> "pd.DataFrame":
+    """Count what a library holds.
+
+    Parameters
+    ----------
+    library : Library
+        As `read_library` gives it.
+
+    Returns
+    -------
+    DataFrame
+        One row per name, the commonest first: `kind`, `name`, `n`, `n_whole` (not cut by the border
+        of the image), `n_graphs` (different graphs), `n_images`, `bond` (mean, Å), `score` (mean).
+    """
+    import pandas as pd
+
+    rows = []
+    for (kind, name), mine in library.entries.groupby(["kind", "name"]):
+        whole = mine[~mine["is_cut"].astype(bool)]
+        rows.append(
+            {
+                "kind": kind,
+                "name": name,
+                "n": len(mine),
+                "n_whole": len(whole),
+                "n_graphs": whole["hash"].nunique(),
+                "n_images": mine["part"].nunique(),
+                "bond": float(mine["bond"].mean()),
+                "score": float(mine["score"].mean()),
+            }
+        )
+    columns = ["kind", "name", "n", "n_whole", "n_graphs", "n_images", "bond", "score"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("n", ascending=False, kind="stable", ignore_index=True)
+
+
+def format_defects(table: "pd.DataFrame") -> str:
+    """Show what a library holds to people.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `list_defects`.
+
+    Returns
+    -------
+    str
+        A line per name.
+    """
+    lines = [f"{'name':<22}{'kind':<14}{'number':>7}{'whole':>7}{'images':>8}{'bond (Å)':>10}"]
+    lines[0] += f"{'score':>7}"
+    for row in table.to_dict("records"):
+        bond = f"{row['bond']:.3f}" if math.isfinite(row["bond"]) else ""
+        lines.append(
+            f"{row['name']:<22}{row['kind']:<14}{row['n']:>7}{row['n_whole']:>7}"
+            f"{row['n_images']:>8}{bond:>10}{row['score']:>7.2f}"
+        )
+    return "\n".join(lines)
+
+
+def write_gallery(library: "Library", path: Path, *, report: Report = ignore_progress) -> None:
+    """Draw the mean images of all names of a library.
+
+    Parameters
+    ----------
+    library : Library
+        As `read_library` gives it.
+    path : Path
+        The picture: .png, .pdf or .svg.
+    report : callable
+        Called with (steps done, steps in all, what is being done).
+
+    Raises
+    ------
+    FileError
+        If no defect of the library is whole.
+    """
+    from adatom.analyze.average import average_defects
+    from adatom.plots.library import draw_gallery
+    from adatom.plots.style import write_figure
+
+    table = list_defects(library)
+    names = table.loc[table["n_whole"] > 0, "name"]
+    if names.empty:
+        raise FileError(f"{library.folder}: no defect in it is whole")
+    means = []
+    for number, name in enumerate(names):
+        report(number, len(names), name)
+        means.append(average_defects(library, name))
+    write_figure(draw_gallery(means), path)
