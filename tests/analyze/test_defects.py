@@ -12,6 +12,7 @@ from adatom.core.errors import ImageError
 from adatom.core.materials import get_material
 from adatom.structures.graphene import relax_bonds
 from adatom.structures.sheets import make_sheet
+from adatom.structures.topological import insert_defect
 
 GRAPHENE, MOS2 = get_material("graphene"), get_material("MoS2")
 
@@ -274,3 +275,24 @@ def test_tables_of_several_frames_or_without_places_are_refused(make_honeycomb, 
         find_defects(table.assign(x=np.nan), rules)
     with pytest.raises(ImageError, match="must differ"):
         find_defects(tabulate(np.repeat(places, 2, axis=0), np.repeat(labels, 2)), rules)
+
+
+def test_alike_defects_have_one_hash_whatever_sites_seem_empty():
+    # Atoms of a turned bond are so far off the lattice that noise decides which sites are empty.
+    hashes, n_empty = set(), set()
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        sheet = make_sheet(GRAPHENE, (36, 36), angle=float(rng.uniform(0, 60)))
+        sheet = insert_defect(sheet, "55-77", (18.0, 18.0), rng)
+        places = sheet.positions[:, :2] + rng.normal(0, 0.03, (len(sheet), 2))
+        table = pd.DataFrame({"frame": 0, "atom": np.arange(len(sheet)), "x": places[:, 0]})
+        table = table.assign(y=places[:, 1], label="C", score=1.0)
+        found = find_defects(
+            table, make_chemistry(GRAPHENE), material=GRAPHENE, area=np.array([[0, 0], [36, 36]])
+        )
+        (row,) = found.table.to_dict("records")
+        assert row["name"] == "55-77"
+        hashes.add(row["hash"])
+        n_empty.add((found.lattices.sites["atom"] < 0).sum())
+    assert len(hashes) == 1
+    assert len(n_empty) > 1

@@ -58,6 +58,7 @@ def test_a_still_leaves_maps_picture_and_record(folder, tmp_path, capsys):
     assert float(written.x[1] - written.x[0]) == pytest.approx(0.2, rel=1e-3)
     assert (place / "figures" / "restoration.png").stat().st_size > 10_000
     record = read_record(place)
+    assert "<h1>still.zarr</h1>" in (place / "report.html").read_text()
     assert record["microscope"]["defocus"] == -30
     assert record["model"]["name"] == "deepstem"
 

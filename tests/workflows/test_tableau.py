@@ -58,6 +58,8 @@ def test_a_tableau_leaves_table_tilts_and_figure(folder, tmp_path, capsys):
     tilts = pd.read_csv(run / "tilts.csv")
     assert list(tilts["tilt_x (mrad)"]) == [0, 12, 0, -12, 0]
     assert (run / "figures" / "tableau.png").stat().st_size > 5000
+    page = (run / "report.html").read_text()
+    assert all(f"<td>{name}</td>" in page for name in table.values)
     record = json.loads((run / "run.json").read_text())
     assert record["config"]["film"]["defocus"] == 1000
 

@@ -57,6 +57,7 @@ def test_run_folder_holds_table_structure_and_record(path, hops, tmp_path):
     assert len(ase.io.read(result.folder / "structure.extxyz")) == 48
     record = json.loads((result.folder / "run.json").read_text())
     assert record["task"] == "vibrations"
+    assert "<td>Mo</td>" in (result.folder / "report.html").read_text()
     assert record["seed"] == 7
     assert record["config"]["temperature"] == 300
     assert record["config"]["dynamics"]["time"] == 10

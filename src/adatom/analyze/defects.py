@@ -117,8 +117,10 @@ def find_defects(
         kind, name = name_cluster(cluster, graph, grains, material)
         row = {"frame": frame, "defect": number, "kind": kind, "name": name}
         rows.append(row | _describe(cluster, graph, known))
-    hashes = ["" if row["kind"] in UNHASHED else hash_cluster(cluster, graph)
-              for row, cluster in zip(rows, clusters, strict=True)]  # fmt: skip
+    hashes = [
+        "" if row["kind"] in UNHASHED else hash_cluster(cluster, graph, str(row["kind"]))
+        for row, cluster in zip(rows, clusters, strict=True)
+    ]
     table = number_classes(_make_table(rows).assign(hash=pd.Series(hashes, dtype="str")))
     members = _list_members(clusters, atoms["atom"].to_numpy(), frame)
     owned = tuple(cluster.atoms for cluster in clusters)

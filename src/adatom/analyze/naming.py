@@ -23,6 +23,7 @@ MOST_MARKS = 12  # of a defect with wrong rings and empty sites that has a name
 LINE = 3  # vacancies in a row
 STRAIGHT = 0.2  # spread across the line, over the distance of neighboring vacancies
 N_ROUNDS = 4  # of the hash: how far it sees
+CLOSED = ("topological", "dopant")  # kinds whose graph says all
 
 
 def name_cluster(
@@ -142,7 +143,7 @@ def _tell(label: str, material: Material | None) -> str:
     return "_".join(told)
 
 
-def hash_cluster(cluster: Cluster, graph: Graph) -> str:
+def hash_cluster(cluster: Cluster, graph: Graph, kind: str) -> str:
     """What isomorphic defects share: a hash of the graph of their atoms and neighbors.
 
     Parameters
@@ -151,11 +152,14 @@ def hash_cluster(cluster: Cluster, graph: Graph) -> str:
         Its marks.
     graph : Graph
         Atoms and bonds.
+    kind : str
+        Of the defect. Where bonds are closed (topological, dopant) the graph alone counts: which
+        sites are empty is then a matter of hundredths of an Å.
 
     Returns
     -------
     str
-        Of the same graph with the same labels always the same.
+        Of the same graph with the same labels, and elsewhere the same empty sites, always the same.
 
     Notes
     -----
@@ -172,5 +176,5 @@ def hash_cluster(cluster: Cluster, graph: Graph) -> str:
         part.add_node(atom, label=f"{graph.labels[atom]}{'*' if atom in atoms else ''}")
     for atom in around.tolist():
         part.add_edges_from((atom, int(other)) for other in graph.neighbors[atom] if other in part)
-    missing = ",".join(cluster.list("vacancy"))
+    missing = "" if kind in CLOSED else ",".join(cluster.list("vacancy"))
     return missing + nx.weisfeiler_lehman_graph_hash(part, node_attr="label", iterations=N_ROUNDS)

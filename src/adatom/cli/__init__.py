@@ -265,7 +265,7 @@ def vibrations(
         return
     for warning in result.warnings:
         print(f"adatom: warning: {structure}: {warning}", file=sys.stderr)
-    print(f"{format_amplitudes(result.table)}\n  {result.folder}")
+    print(f"{format_amplitudes(result.table)}\n  {result.folder / 'report.html'}")
 
 
 @app.command
@@ -295,7 +295,7 @@ def tableau(
         return
     for warning in result.fit.warnings:
         print(f"adatom: warning: {recipe}: {warning}", file=sys.stderr)
-    print(f"{format_tableau(result.fit)}\n  {result.folder}")
+    print(f"{format_tableau(result.fit)}\n  {result.folder / 'report.html'}")
 
 
 @app.command
@@ -323,7 +323,7 @@ def restore(
         return
     for warning in result.warnings:
         print(f"adatom: warning: {path}: {warning}", file=sys.stderr)
-    print(f"{format_mapping(result.summary)}\n  {result.folder}")
+    print(f"{format_mapping(result.summary)}\n  {result.folder / 'report.html'}")
 
 
 @models.command(name="list")

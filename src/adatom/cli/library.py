@@ -94,4 +94,4 @@ def show(
         return
     for warning in result.warnings:
         print(f"adatom: warning: {name}: {warning}", file=sys.stderr)
-    print(f"{format_mean(result.mean)}\n  {result.folder}")
+    print(f"{format_mean(result.mean)}\n  {result.folder / 'report.html'}")

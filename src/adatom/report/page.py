@@ -47,15 +47,16 @@ def write_report(folder: str | Path) -> Path:
     try:
         circled, counts = read_circled(folder / "atoms.parquet", record["image"]["frame"])
         is_crowded = counts.total() > len(circled)
-        page = _render(record, circled, is_crowded, _embed_figures(folder / "figures"))
+        page = _render(record, circled, is_crowded, embed_figures(folder / "figures"))
     except OSError as error:
         raise FileError(f"{folder}: cannot be read ({error})") from error
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page.lstrip(), encoding="utf-8")
     return path
 
 
-def _embed_figures(folder: Path) -> dict[str, str]:
+def embed_figures(folder: Path) -> dict[str, str]:
+    """Pictures of a folder as data URLs, by their names without endings."""
     return {
         path.stem: f"data:{MIME_TYPES[path.suffix]};base64,"
         + base64.b64encode(path.read_bytes()).decode("ascii")
@@ -64,9 +65,13 @@ def _embed_figures(folder: Path) -> dict[str, str]:
     }
 
 
-def _render(
-    record: dict[str, Any], circled: pd.DataFrame, is_crowded: bool, figures: dict[str, str]
-) -> str:
+def read_style() -> str:
+    """The style of all pages."""
+    return (TEMPLATES / "page.css").read_text(encoding="utf-8")
+
+
+def make_environment() -> jinja2.Environment:
+    """Templates that escape what they are given, and know numbers."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -79,12 +84,22 @@ def _render(
         "percent": lambda value: _format_number(None if value is None else 100 * value, 2),
         "in_units": format_length,
     }
-    return environment.get_template("page.html.j2").render(
-        record=record,
-        figures=figures,
-        plots=[(figures[name], caption) for name, caption in PLOTS if name in figures],
-        overlay=_make_overlay(record, circled) | {"is_crowded": is_crowded},
-        style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+    return environment
+
+
+def _render(
+    record: dict[str, Any], circled: pd.DataFrame, is_crowded: bool, figures: dict[str, str]
+) -> str:
+    return (
+        make_environment()
+        .get_template("page.html.j2")
+        .render(
+            record=record,
+            figures=figures,
+            plots=[(figures[name], caption) for name, caption in PLOTS if name in figures],
+            overlay=_make_overlay(record, circled) | {"is_crowded": is_crowded},
+            style=read_style(),
+        )
     )
 
 

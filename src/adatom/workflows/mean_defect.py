@@ -14,6 +14,16 @@ from adatom.core.runs import SUFFIX, RunRecord, check_run_place, open_run, write
 
 if TYPE_CHECKING:
     from adatom.analyze.average import MeanDefect
+    from adatom.report.brief import Brief
+
+BOND_NAMES = {
+    "length": "length (Å)",
+    "length_err": "error (Å)",
+    "spread": "spread (Å)",
+    "ideal": "ideal (Å)",
+    "strain": "strain (%)",
+    "strain_err": "error (%)",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ def show_defect(
     from adatom.analyze.library import read_library
     from adatom.plots.library import draw_mean_defect
     from adatom.plots.style import write_figure
+    from adatom.report.brief import write_brief
     from adatom.workflows.vibrations import read_structure
 
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
@@ -104,7 +115,43 @@ def show_defect(
             timings={"all": time.perf_counter() - clock},
         )
         write_record(record, folder)
+        write_brief(folder, _make_brief(mean, Path(library).name))
     return ShowResult(place, mean, notes)
+
+
+def _make_brief(mean: "MeanDefect", library: str) -> "Brief":
+    """What the page says."""
+    import pandas as pd
+
+    from adatom.report.brief import Brief, BriefTable
+
+    found = summarize_mean(mean)
+    bonds = pd.DataFrame(found["bonds"]).drop(columns="n", errors="ignore").round(4)
+    if "strain" in bonds:
+        bonds[["strain", "strain_err"]] *= 100
+    if len(bonds):
+        bonds = bonds.value_counts(dropna=False, sort=False).rename("alike").reset_index()
+        bonds = bonds[["bond", "alike", *bonds.columns[1:-1]]]
+    said = format_mean(mean).splitlines()[: 2 if found["n"] > 1 else 1]
+    sources = mean.entries.groupby(["image", "model"], as_index=False).agg(
+        averaged=("entry", "size"), frames=("frame", "nunique"), score=("score", "mean")
+    )
+    return Brief(
+        kind=f"Mean defect of {library}",
+        title=mean.name,
+        result=f"{'; '.join(said).removeprefix(f'{mean.name}: ').capitalize()}.",
+        figures=(("mean", "Mean image, spread of the images, and mean structure"),),
+        tables=(
+            BriefTable(
+                "Bonds of its own atoms",
+                bonds.rename(columns=BOND_NAMES),
+                "Projected lengths. Bonds that a symmetry makes alike are in one row; the mean is "
+                f"averaged over {found['n_symmetries']} ways to lay it over itself.",
+            ),
+            BriefTable("Images", sources.rename(columns={"score": "mean score"})),
+        ),
+        files="atoms, bonds and entries (.csv and .parquet), structure.extxyz, mean.zarr",
+    )
 
 
 def _find_doubts(mean: "MeanDefect") -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from adatom.networks.restorer import Restorer
+    from adatom.report.brief import Brief
 
 MODEL = "deepstem"
 N_DRAWN = 8  # probes from the covariance of a tableau
@@ -114,6 +115,7 @@ def run_restore(
     from adatom.images.write import write_image
     from adatom.plots.restoration import draw_restoration
     from adatom.plots.style import write_figure
+    from adatom.report.brief import write_brief
     from adatom.restore.object_function import restore_image
 
     path = Path(path)
@@ -157,6 +159,7 @@ def run_restore(
             microscope=microscope.model_dump(mode="json"),
         )
         write_record(record, folder)
+        write_brief(folder, _make_brief(image, results, microscope, config.method))
     return RestoreResult(place, summary, warnings)
 
 
@@ -307,6 +310,47 @@ def _find_restorer(
 def _summarize(found: "xr.Dataset") -> dict[str, object]:
     names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "cutoff")
     return {name: found.attrs[name] for name in names}
+
+
+def _make_brief(
+    image: "xr.DataArray", results: list[dict[str, Any]], microscope: Microscope, method: str
+) -> "Brief":
+    """What the page says."""
+    import pandas as pd
+
+    from adatom.report.brief import Brief, BriefTable
+
+    chi = [found["reduced_chi_square"] for found in results]
+    of = f"{len(results)} frames" if len(results) > 1 else "The object function"
+    lens = {name: value for name, value in microscope.model_dump().items() if value}
+    table = pd.DataFrame(results).rename(columns=lambda key: str(key).replace("_", " "))
+    table.insert(0, "frame", image["frame"].to_numpy() if "frame" in image.dims else 0)
+    return Brief(
+        kind=f"Restored by {method}",
+        title=Path(image.attrs["source"]).name,
+        result=f"{of}; reduced χ² of the residual {np.median(chi):.3f}"
+        f"{' (median)' if len(chi) > 1 else ''}.",
+        figures=(
+            ("restoration", "Image, object function, that convolved again, and the residual"),
+        ),
+        tables=(
+            BriefTable(
+                "Frames",
+                table,
+                "Gain: gray levels per electron; supported: 1 if the residual is noise alone, -1 "
+                "if the noise tells nothing; share beyond: of the power, beyond the band limit "
+                "(cutoff, 1/Å).",
+            ),
+            BriefTable(
+                "Microscope",
+                pd.DataFrame(
+                    {"parameter": list(lens), "value": pd.Series(lens.values(), dtype=object)}
+                ),
+                "In Å, mrad, eV and degrees; what is left out is 0.",
+            ),
+        ),
+        files="maps (.zarr of every frame), object_function.tif of a single image",
+    )
 
 
 def _find_doubts(results: list[dict[str, object]]) -> tuple[str, ...]:

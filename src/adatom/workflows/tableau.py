@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -27,6 +28,9 @@ from adatom.optics.tableau_images import (
     fit_film_tableau,
     fit_probe_tableau,
 )
+
+if TYPE_CHECKING:
+    from adatom.report.brief import Brief
 
 
 class TableauRecipe(Config):
@@ -104,6 +108,7 @@ def run_tableau(
     from adatom.optics.aberration_table import write_aberrations
     from adatom.plots.style import write_figure
     from adatom.plots.tableau import draw_tableau
+    from adatom.report.brief import write_brief
 
     recipe = Path(recipe)
     config = TableauRecipe.from_mapping(read_toml(recipe), source=str(recipe))
@@ -139,7 +144,40 @@ def run_tableau(
             timings={"all": time.perf_counter() - clock},
         )
         write_record(record, folder)
+        write_brief(folder, _make_brief(fit, recipe.stem, len(frames.values)))
     return TableauResult(place, fit)
+
+
+def _make_brief(fit: TableauFit, name: str, n_images: int) -> "Brief":
+    """What the page says."""
+    import pandas as pd
+
+    from adatom.optics.ceos import write_polar
+    from adatom.report.brief import Brief, BriefTable
+
+    rows = []
+    for key, value in fit.table.values.items():
+        size, angle = write_polar(key, value)
+        rows.append((key, size, fit.table.errors[key], angle, fit.conditioning[key]))
+    columns = ["coefficient", "size (Å)", "1σ (Å)", "azimuth (°)", "conditioning"]
+    tilts = fit.tilts.rename(columns=lambda name: str(name).replace("_", " "))
+    return Brief(
+        kind="Aberrations measured",
+        title=name,
+        result=f"From {n_images} images; χ² {fit.chi_square:.1f} for {fit.n_free} degrees of "
+        f"freedom, π/4 angle {fit.quarter_angle:.1f} mrad (without C1 and A1).",
+        figures=(("tableau", "Tilts, aberrations and phase"),),
+        tables=(
+            BriefTable(
+                "Coefficients",
+                pd.DataFrame(rows, columns=columns),
+                "Haider's notation. Conditioning: how much larger the error is than if all others "
+                "were known.",
+            ),
+            BriefTable("Tilts", tilts, "Tilts in mrad, all else in Å."),
+        ),
+        files="aberrations (.toml with the covariance, .csv), tilts (.csv and .parquet)",
+    )
 
 
 def summarize_tableau(fit: TableauFit) -> dict[str, object]:

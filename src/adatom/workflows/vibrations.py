@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ase import Atoms
 
+    from adatom.report.brief import Brief
+
 COLUMNS = ("u2_in_plane", "u2_out_of_plane")
 LARGEST_ERROR = 0.1  # of a mean square displacement; above, the run was too short
 PROGRAMS = ("ase", "lammps", "chgnet")
@@ -97,6 +99,7 @@ def find_vibrations(
     ConfigError
         If no potential knows an element, or the program that it needs is not installed.
     """
+    from adatom.report.brief import write_brief
     from adatom.theory.dynamics import DynamicsConfig, run_dynamics
     from adatom.theory.potentials import choose_potential
     from adatom.theory.vibrations import measure_amplitudes
@@ -135,6 +138,7 @@ def find_vibrations(
             versions=library_versions() | _find_versions(),
         )
         write_record(record, folder)
+        write_brief(folder, _make_brief(path.name, table, config))
     return VibrationsResult(place, table, notes)
 
 
@@ -189,6 +193,32 @@ def format_amplitudes(table: "pd.DataFrame") -> str:
             f"{pairs[0]:>25}{pairs[1]:>19}"
         )
     return "\n".join(lines)
+
+
+def _make_brief(name: str, table: "pd.DataFrame", config: VibrationsConfig) -> "Brief":
+    """What the page says."""
+    from adatom.report.brief import Brief, BriefTable
+
+    names = {"n_atoms": "atoms"}
+    for column in COLUMNS:
+        names[column] = column.removeprefix("u2_").replace("_", " ") + " (Å²)"
+        names |= {f"{column}_err": "1σ", f"{column}_spread": "spread"}
+    shown = table.rename(columns=names)
+    return Brief(
+        kind="Vibrations followed",
+        title=name,
+        result=f"Mean square displacements at {config.temperature:g} K, over {config.time:g} ps of "
+        "classical molecular dynamics.",
+        figures=(),
+        tables=(
+            BriefTable(
+                "By element and coordination",
+                shown,
+                "In plane: of one axis. Spread: from atom to atom.",
+            ),
+        ),
+        files="amplitudes (.csv and .parquet), structure.extxyz",
+    )
 
 
 def _find_doubts(
