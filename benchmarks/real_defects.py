@@ -17,12 +17,14 @@ from scipy.spatial import cKDTree
 
 import adatom
 from adatom.analyze.defects import Defects, find_defects
-from adatom.core.chemistry import make_chemistry
+from adatom.analyze.waves import find_spacing
+from adatom.core.chemistry import make_chemistry, make_plain_chemistry
 from adatom.core.errors import AdatomError
 from adatom.core.materials import get_material
 from adatom.metrics.detection import match_points
 from adatom.plots.defects import draw_defects
 from adatom.plots.style import write_figure
+from adatom.workflows.defects import find_in_frame
 
 GRAPHENE, MOS2 = get_material("graphene"), get_material("MoS2")
 STILLS = ("graphene_si", "images.npz", "image")  # folder, file, column that numbers the images
@@ -43,6 +45,7 @@ def main() -> int:
     stills, trimer = (score_graphene(options, source) for source in (STILLS, TRIMER))
     figures = {"stills": stills, "trimer": trimer, "mos2": score_mos2(options)}
     figures["boundary"] = score_boundary(options)
+    figures["lines"] = score_lines(options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     reached = {
@@ -191,6 +194,43 @@ def score_boundary(options: argparse.Namespace) -> dict:
           f"grains at {angles}° of {n_atoms} atoms; rings {sizes}")  # fmt: skip
     return {"n_atoms": len(atoms), "n_peer": len(peer), "n_same": n_same, "angles": angles,
             "rings": {str(size): int(n) for size, n in sizes.items()}}  # fmt: skip
+
+
+def score_lines(options: argparse.Namespace) -> dict:
+    """Vacancies of a filtered image with saturated contrast, alone and beside each other."""
+    folder = options.data / "mos2_vacancy_lines"
+    image = adatom.calibrate_image(adatom.read_image(folder / "frame_10.jpg"), material="MoS2")
+    size, seen = np.array(image.pixel_size), image.image
+    if options.quick:
+        seen = seen[:700, :700]
+    atoms = adatom.find_atoms(seen, adatom.load_model("haadf-general"))
+    rules = make_plain_chemistry(("column",), find_spacing(atoms[["y", "x"]].to_numpy()))
+    found = find_in_frame(seen, atoms, rules, None)
+    if options.figures:
+        write_figure(draw_defects(seen, found), options.figures / "vacancy_lines.png")
+    extent = np.array(seen.shape) * size
+    labels = pd.read_csv(folder / "sulfur_sites.csv").query("frame == 10")
+    every = labels[["y_px", "x_px"]].to_numpy() * size
+    inside = ((every > BORDER) & (every < extent - BORDER)).all(axis=1) & (labels["label"] > 0)
+    truth, is_line = every[inside], labels["label"].to_numpy()[inside] == 2
+    places, n_together = [], []
+    for own, kind in zip(found.own, found.table["kind"], strict=True):
+        if kind == "contrast":
+            mine = keep_inside(found.graph.places[own], extent)
+            places.append(mine[cKDTree(every).query(mine)[0] < REACH])
+            n_together += [len(own)] * len(places[-1])
+    matches = match_points(np.concatenate(places), truth, TOLERANCE)
+    n_right, n_found = len(matches.found), len(n_together)
+    f1 = 2 * n_right / (n_found + len(truth))
+    told = np.array(n_together)[matches.found] > 1
+    share = float((told == is_line[matches.true]).mean())
+    print(
+        f"\nvacancy lines: F1 {f1:.3f} ({n_right} right of {n_found} found, {len(truth)} "
+        f"labelled); alone or with others as labelled: {100 * share:.1f} %"
+    )
+    print(pd.crosstab(is_line[matches.true], told, rownames=["line"], colnames=["together"]))
+    return {"f1": f1, "n_right": n_right, "n_found": n_found, "n_labelled": len(truth),
+            "told_apart": share}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A small classifier learns from labels of whole images which of five kinds of defects are in them;
 its class activation maps (Zhou et al., CVPR 2016, 2921) say where. The same images, with kinds that
 it knows and with others, go to `haadf-graphene` and the rules of chemistry. Places are right within
-2.5 Å; a map has as many defects as it has peaks above half of its highest.
+2.5 Å; a map has as many defects as it has peaks above a quarter of its highest.
 """
 
 import argparse
@@ -215,7 +215,7 @@ def find_by_maps(image: xr.DataArray, network: Classifier) -> tuple[list, np.nda
     step = POOLED * STRIDE * float(image["y"][1] - image["y"][0])
     found = []
     strength = np.where(best > 0, smooth.max(axis=0), 0)
-    peaks = peak_local_max(strength, min_distance=int(APART / step), threshold_rel=0.5)
+    peaks = peak_local_max(strength, min_distance=int(APART / step), threshold_rel=0.25)
     for peak in peaks:
         kind = TRAINED[int(logits[:, peak[0], peak[1]].argmax())]
         place = (peak + 0.5) * step + [float(image["y"][0]), float(image["x"][0])]

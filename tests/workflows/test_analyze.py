@@ -286,3 +286,13 @@ def test_a_movie_of_a_particle_is_analyzed_frame_by_frame(tmp_path):
         found = result.atoms[result.atoms["frame"] == frame]
         scores = score_atoms(found, wave.truth, ("column",))
         assert scores["sites"]["f1"] > 0.9
+
+
+def test_an_image_of_dopants_alone_is_doubted(truth, tmp_path):
+    image, atoms, _ = truth
+    atoms["label"] = np.where(atoms.index % 3 == 0, "dopant", atoms["label"])
+    write_image(image, tmp_path / "sheet.zarr")
+    result = analyze_image(tmp_path / "sheet.zarr", tmp_path, config=AnalyzeConfig(material="MoS2"))
+    (note,) = result.warnings
+    assert note.startswith("33% of the columns are called dopants")
+    assert "--model haadf-general" in note

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from adatom.analyze.contrast import find_outliers
 from adatom.analyze.graph import Graph, build_graph
 from adatom.analyze.lattice import Lattices, find_lattices
 from adatom.analyze.marks import Cluster, find_border_atoms, find_clusters
@@ -69,7 +70,8 @@ def find_defects(
     Parameters
     ----------
     atoms : DataFrame
-        Atoms table of one frame.
+        Atoms table of one frame. With a column `brightness` (of `measure_brightness`), faint and
+        bright columns are defects too: for labels that do not tell what a column is.
     chemistry : Chemistry
         Bonds, coordination and hosts.
     material : Material, optional
@@ -97,14 +99,18 @@ def find_defects(
         area = np.array([atoms[["y", "x"]].min(), atoms[["y", "x"]].max()])
     area = None if area is None else np.sort(np.asarray(area, float), axis=0)
     lattices = _find_lattices(atoms, area)
-    phantom = find_phantoms(atoms, lattices)
+    is_told = "brightness" in atoms
+    phantom = np.zeros(len(atoms), bool) if is_told else find_phantoms(atoms, lattices)
     if phantom.any():
         atoms = atoms[~phantom].reset_index(drop=True)
         lattices = _find_lattices(atoms, area)
     places, labels = atoms[["y", "x"]].to_numpy(float), _find_roles(atoms)
     graph = build_graph(places, labels, chemistry)
     at_border = find_border_atoms(graph, area, chemistry) if area is not None else np.zeros(0, bool)
-    clusters = find_clusters(graph, lattices, chemistry, at_border)
+    contrast = np.full(len(atoms), "")
+    if is_told:
+        contrast = find_outliers(atoms["brightness"].to_numpy(float), lattices)
+    clusters = find_clusters(graph, lattices, chemistry, at_border, contrast)
     known = _Known(
         at_border,
         _column(atoms, "score", 1.0),

@@ -26,10 +26,11 @@ class Mark:
 
     Attributes
     ----------
-    kind : {"foreign", "vacancy", "antisite", "extra", "ring", "edge"}
+    kind : {"foreign", "vacancy", "antisite", "contrast", "extra", "ring", "edge"}
         What it is.
     what : str
-        Label of the foreign or extra atom or of what lacks, "M_X2" of an antisite, size of a ring.
+        Label of the foreign or extra atom or of what lacks, "M_X2" of an antisite, "faint" or
+        "bright", size of a ring.
     place : (2,) array
         [y, x], Å.
     atoms : (n,) int array
@@ -95,7 +96,11 @@ def find_border_atoms(graph: Graph, area: np.ndarray, chemistry: Chemistry) -> n
 
 
 def find_clusters(
-    graph: Graph, lattices: Lattices, chemistry: Chemistry, at_border: np.ndarray
+    graph: Graph,
+    lattices: Lattices,
+    chemistry: Chemistry,
+    at_border: np.ndarray,
+    contrast: np.ndarray,
 ) -> list[Cluster]:
     """Group whatever is not as in the perfect lattice into defects.
 
@@ -109,6 +114,8 @@ def find_clusters(
         Hosts, and the ring of the perfect lattice.
     at_border : (N,) bool array
         Atoms whose neighbors may be outside the image: they are not judged by them.
+    contrast : (N,) array of str
+        "faint" or "bright", "" for usual atoms.
 
     Returns
     -------
@@ -128,6 +135,7 @@ def find_clusters(
         foreign = [_tell_site(cluster, lattices) for cluster in foreign]
     marks = _mark_vacancies(graph, lattices, spacing)
     marks += _mark_antisites(graph, lattices, owned)
+    marks += _mark_contrast(graph, contrast, owned)
     marks += _mark_rings(graph, chemistry, at_border)
     explained = owned | at_border
     for mark in [*marks, *(mark for cluster in foreign for mark in cluster.marks)]:
@@ -217,6 +225,20 @@ def _mark_antisites(graph: Graph, lattices: Lattices, owned: np.ndarray) -> list
     ]
 
 
+def _mark_contrast(graph: Graph, contrast: np.ndarray, owned: np.ndarray) -> list[Mark]:
+    """Columns that are fainter or brighter than those of their kind."""
+    return [
+        Mark(
+            "contrast",
+            str(contrast[atom]),
+            graph.places[atom],
+            np.array([atom]),
+            graph.neighbors[atom],
+        )
+        for atom in np.flatnonzero((contrast != "") & ~owned)
+    ]
+
+
 def _name_sublattices(labels: np.ndarray) -> np.ndarray:
     return np.where(np.isin(labels, ("X1", "X2")), "X", labels)
 
@@ -263,7 +285,7 @@ def _join(marks: list[Mark], lattices: Lattices) -> list[Cluster]:
     touched = [np.union1d(mark.atoms, mark.around) for mark in marks]
     owner = np.repeat(np.arange(n), [len(each) for each in touched])
     atom = np.concatenate(touched).astype(int)
-    is_vacancy = np.array([mark.kind in {"vacancy", "antisite"} for mark in marks])
+    is_vacancy = np.array([mark.kind in {"vacancy", "antisite", "contrast"} for mark in marks])
     # Rings, edges and empty sites are joined by the atoms they share, columns by their distance.
     empty_or_not = np.array(
         [mark.kind in {"ring", "edge"} or not len(mark.atoms) for mark in marks]

@@ -45,10 +45,10 @@ def name_cluster(
     Returns
     -------
     kind : str
-        `dopant`, `vacancy`, `antisite`, `topological`, `adatom`, `edge`, `boundary`, `disorder` or
-        `complex`.
+        `dopant`, `vacancy`, `antisite`, `contrast`, `topological`, `adatom`, `edge`, `boundary`,
+        `disorder` or `complex`.
     name : str
-        Such as Si1C3, dopant_Mo, V_S, 2V_S, V_MoS3, Mo_S2, 5-8-5; empty if it has none.
+        Such as Si1C3, dopant_Mo, V_S, 2V_S, V_MoS3, Mo_S2, faint, 5-8-5; empty if it has none.
     """
     kind = _find_kind(cluster, grains)
     if kind == "dopant":
@@ -60,7 +60,11 @@ def name_cluster(
         return kind, _name_vacancies(cluster, material)
     if kind in {"edge", "boundary", "disorder"}:
         return kind, {"boundary": "grain boundary", "disorder": "disordered region"}.get(kind, kind)
+    odd = cluster.list("contrast")
+    if kind == "contrast" and len(set(odd)) == 1 and _is_line(cluster, kind):
+        return kind, f"{odd[0]} line"
     parts = _count(cluster.list("antisite"), material, "{}")
+    parts += _count(odd, material, "{}")
     parts += _count(cluster.list("vacancy"), material, "V_{}")
     parts += _count(cluster.list("extra"), material, "{}_i")
     return kind, "+".join(parts)
@@ -81,6 +85,7 @@ def _find_kind(cluster: Cluster, grains: np.ndarray) -> str:
         (kinds == {"ring", "vacancy"} and largest <= MOST_RING, "topological"),
         (kinds <= {"ring", "vacancy"}, "vacancy"),
         (kinds <= {"ring", "antisite"}, "antisite"),
+        (kinds <= {"contrast", "vacancy"}, "contrast"),
     )
     return next((kind for is_met, kind in rules if is_met), "complex")
 
@@ -99,7 +104,7 @@ def _name_foreign(cluster: Cluster, graph: Graph, material: Material | None) -> 
 def _name_vacancies(cluster: Cluster, material: Material | None) -> str:
     """One formula for what lacks, or how often, or that it is a line."""
     missing = cluster.list("vacancy")
-    if len(set(missing)) == 1 and missing[0] in {"X", "X2"} and _is_line(cluster):
+    if len(set(missing)) == 1 and missing[0] in {"X", "X2"} and _is_line(cluster, "vacancy"):
         return f"V_{_tell(missing[0], material)} line"
     if "M" in missing and len(missing) > 1:
         n_metal = missing.count("M")
@@ -110,9 +115,9 @@ def _name_vacancies(cluster: Cluster, material: Material | None) -> str:
     return "+".join(_count(missing, material, "V_{}"))
 
 
-def _is_line(cluster: Cluster) -> bool:
-    """Whether three vacancies or more lie in a row."""
-    places = np.array([mark.place for mark in cluster.marks if mark.kind == "vacancy"])
+def _is_line(cluster: Cluster, kind: str) -> bool:
+    """Whether three vacancies or more, or other marks of one kind, lie in a row."""
+    places = np.array([mark.place for mark in cluster.marks if mark.kind == kind])
     if len(places) < LINE:
         return False
     _, sizes, _ = np.linalg.svd(places - places.mean(axis=0), full_matrices=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RADIUS = 1.7  # Å, of the circle around an atom of a defect
 LONG, SMALL = ("boundary", "edge", "disorder"), 1.0  # kinds without a middle; Å, of their circles
+FARTHEST = 5.0  # Å from the middle: what reaches farther gets a circle around each atom, too
 MOST_NAMES = 10
 RING_COLORS = {4: "#CC79A7", 5: "#E69F00", 7: "#56B4E9", 8: "#009E73"}
 LARGER = "#F0E442"
@@ -66,10 +67,11 @@ def draw_defects(image: xr.DataArray, found: "Defects", *, ax: Axes | None = Non
 def _mark(ax: Axes, found: "Defects", chosen: np.ndarray, color: str) -> None:
     """A circle around each defect; what has no middle gets one around each of its atoms."""
     table = found.table.iloc[chosen]
-    is_long = table["kind"].isin(LONG).to_numpy()
+    reach = np.array([_find_reach(found, row) for row in chosen])
+    is_long = table["kind"].isin(LONG).to_numpy() | (reach > FARTHEST)
     short, atoms = table[~is_long], [found.own[row] for row in chosen[is_long]]
     places = [short[["x", "y"]].to_numpy(), *(found.graph.places[own][:, ::-1] for own in atoms)]
-    size = [2 * (RADIUS + np.array([_find_reach(found, row) for row in chosen[~is_long]]))]
+    size = [2 * (RADIUS + reach[~is_long])]
     size += [np.full(len(own), SMALL) for own in atoms]
     diameter = np.concatenate(size)
     circles = EllipseCollection(

@@ -9,6 +9,7 @@ import numpy as np
 
 from adatom.core.materials import Material
 from adatom.core.table_files import TableParts, TableWriter
+from adatom.workflows.record import load_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from adatom.analyze.defects import Defects
     from adatom.core.chemistry import Chemistry
 
+UNTOLD = ("column",)  # label of models that do not tell one column from another
 MOST_ATOMS = 300_000  # of a frame; its graph is held whole
 COLUMNS = (
     *("frame", "atom", "x", "y", "label", "score", "score_none", "x_err", "y_err"),
@@ -117,22 +119,21 @@ def write_defects(
     """
     import pandas as pd
 
-    from adatom.analyze.defects import find_defects, number_classes
+    from adatom.analyze.defects import number_classes
     from adatom.analyze.strain import measure_strain
 
     frames = [int(frame) for frame in image["frame"]] if "frame" in image.dims else [0]
-    area = find_area(image)
     tables, absent, kept, strain, large = [], [], None, None, []
     with (
         TableWriter(folder, "sites", units=UNITS) as sites,
         TableWriter(folder, "defect_members", units={}) as members,
     ):
-        for frame in frames:
+        for index, frame in enumerate(frames):
             atoms = read_frame(folder / "atoms.parquet", frame)
             if len(atoms) > MOST_ATOMS:
                 large.append(frame)
                 atoms = atoms.iloc[:0]
-            found = find_defects(atoms, chemistry, material=material, area=area)
+            found = find_in_frame(load_frame(image, index), atoms, chemistry, material)
             moved = measure_strain(found.lattices, found.graph.places)
             sites.append(_tell_sites(found, moved, frame))
             members.append(found.members.assign(frame=frame))
@@ -157,13 +158,50 @@ def write_defects(
             f"{len(missing)} columns of the atoms table scatter nothing, and count as vacancies"
         )
     shape = np.array([image.sizes["y"], image.sizes["x"]])
-    extent = np.abs(area[1] - area[0]) * shape / (shape - 1)
+    extent = np.abs(np.diff(_find_area(image), axis=0)[0]) * shape / (shape - 1)
     seen = float(np.prod(extent)) * (len(frames) - len(large))
     summary = _summarize(table, seen, kept, strain) | {"rules": chemistry.model_dump()}
     return DefectRun(summary, kept, strain, missing, tuple(notes))
 
 
-def find_area(image: "xr.DataArray") -> np.ndarray:
+def find_in_frame(
+    frame: "xr.DataArray",
+    atoms: "pd.DataFrame",
+    chemistry: "Chemistry",
+    material: Material | None,
+) -> "Defects":
+    """Defects of one frame; where labels do not tell what a column is, its brightness does.
+
+    Parameters
+    ----------
+    frame : DataArray
+        Dims y, x, for a focal series focus too, with coordinates in Å.
+    atoms : DataFrame
+        Its atoms table.
+    chemistry : Chemistry
+        Rules.
+    material : Material or None
+        Whose elements stand in the names.
+
+    Returns
+    -------
+    Defects
+        What `find_defects` gives.
+    """
+    from adatom.analyze.contrast import measure_brightness
+    from adatom.analyze.defects import find_defects
+    from adatom.images.units import pick_image, pixel_size
+
+    area = _find_area(frame)
+    if chemistry.hosts == UNTOLD:
+        values = pick_image(frame).to_numpy()
+        places = atoms[["y", "x"]].to_numpy(float)
+        known = measure_brightness(values, area[0], np.array(pixel_size(frame)), places)
+        atoms = atoms.assign(brightness=known)
+    return find_defects(atoms, chemistry, material=material, area=area)
+
+
+def _find_area(image: "xr.DataArray") -> np.ndarray:
     """First and last [y, x] of an image, Å, (2, 2)."""
     return np.array([[float(image[axis][end]) for axis in ("y", "x")] for end in (0, -1)])
 

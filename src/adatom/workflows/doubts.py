@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("adatom")
 LARGEST_MISFIT = 0.03
+FOREIGN, MOST_FOREIGN = "dopant", 0.2  # label, and the largest share of columns that is likely
 FOCUS_SLACK = 10.0  # Å; a focus is hardly known better
 
 
@@ -93,7 +94,8 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     Returns
     -------
     tuple of str
-        Another modality, material, focus or dose than in the training, or more noise.
+        Another modality, material, focus or dose than in the training, more noise, or contrast
+        that it takes for dopants.
     """
     from adatom.core.table_files import read_columns
 
@@ -109,7 +111,14 @@ def doubt_kind(calibration: "Calibration", card: "ModelCard", table: Path) -> tu
     if card.focal_series:
         image = calibration.image
         return (*notes, *_doubt_focus(image, card), *_doubt_dose(calibration, card))
-    columns = read_columns(table, ("intensity", "intensity_err"))
+    columns = read_columns(table, ("label", "intensity", "intensity_err"))
+    n_foreign = int((columns["label"] == FOREIGN).sum())
+    if n_foreign > MOST_FOREIGN * len(columns):
+        notes.append(
+            f"{n_foreign / len(columns):.0%} of the columns are called dopants: the contrast of "
+            "the image may be saturated or filtered. Try --model haadf-general, which tells "
+            "columns by their brightness beside each other."
+        )
     signal = float((columns["intensity"] / columns["intensity_err"]).median())
     if card.signal_range is not None and signal < card.signal_range[0]:
         notes.append(

@@ -94,14 +94,13 @@ def _open_frames(
     run: Path, record: dict[str, Any], paths: list[Path], source: dict[str, Any]
 ) -> "Iterator[Cuts]":
     """Cut the defects out of every frame, found by the rules of the run."""
-    from adatom.analyze.defects import find_defects
     from adatom.analyze.library import cut_defects
     from adatom.core.chemistry import Chemistry, make_chemistry
     from adatom.core.materials import find_role
     from adatom.images.units import pick_image
     from adatom.workflows.analyze import AnalyzeConfig
     from adatom.workflows.choose import read_input
-    from adatom.workflows.defects import find_area, read_frame
+    from adatom.workflows.defects import find_in_frame, read_frame
     from adatom.workflows.record import frame_number, load_frame
 
     image = place_image(read_input(paths, AnalyzeConfig(**record["config"])), source["pixel_size"])
@@ -112,9 +111,7 @@ def _open_frames(
     for index in range(image.sizes.get("frame", 1)):
         frame = load_frame(image, index)
         atoms = read_frame(run / "atoms.parquet", frame_number(frame))
-        found = find_defects(
-            atoms, chemistry, material=material if is_known else None, area=find_area(image)
-        )
+        found = find_in_frame(frame, atoms, chemistry, material if is_known else None)
         yield cut_defects(pick_image(frame), found)
 
 
