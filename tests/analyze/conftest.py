@@ -105,7 +105,7 @@ GRAPHENE = get_material("graphene")
 def plant_defect():
     """Cuts of defects in graphene at any angle, either side up, each atom off by a known noise."""
 
-    def plant(kind, n, *, noise=0.0, rng, move=None):
+    def plant(kind, n, *, noise=0.0, rng, move=None, scale=1.0, size=36.0):
         for frame in range(n):
             sheet = make_sheet(GRAPHENE, (36, 36), angle=float(rng.uniform(0, 60)))
             sheet = insert_defect(sheet, kind, (18.0, 18.0), rng)
@@ -114,7 +114,8 @@ def plant_defect():
             places = sheet.positions[:, :2] + rng.normal(0, noise, (len(sheet), 2))
             if frame % 2:
                 places[:, 0] = 36 - places[:, 0]
-            axis = np.arange(0, 36.1, 0.15)
+            places *= scale
+            axis = np.arange(0, size + 0.1, 0.15)
             heights = (sheet.numbers / 6) ** 1.7
             shape = np.exp(-((axis - places[:, :, None]) ** 2) / (2 * 0.35**2))
             gain, offset = rng.uniform(0.5, 2), rng.uniform(-1, 1)
@@ -125,9 +126,14 @@ def plant_defect():
                 | {"y": places[:, 1], "label": sheet.get_chemical_symbols(), "score": 0.9}
                 | {"x_err": noise, "y_err": noise}
             )
-            area = np.array([[0.0, 0.0], [36.0, 36.0]])
-            chemistry = make_chemistry(GRAPHENE)
-            yield cut_defects(image, find_defects(table, chemistry, material=GRAPHENE, area=area))
+            table = table[(places < size).all(axis=1)]
+            found = find_defects(
+                table.reset_index(drop=True),
+                make_chemistry(GRAPHENE),
+                material=GRAPHENE,
+                area=np.array([[0.0, 0.0], [size, size]]),
+            )
+            yield cut_defects(image, found, GRAPHENE)
 
     return plant
 
@@ -136,4 +142,4 @@ def plant_defect():
 def source():
     """What a library says of the images of `plant_defect`."""
     known = {"image": "a.tif", "material": "graphene", "model": "haadf-graphene"}
-    return known | {"pixel_size": [0.15, 0.15], "use_lattice": False}
+    return known | {"pixel_size": [0.15, 0.15], "use_lattice": False, "modality": "HAADF"}

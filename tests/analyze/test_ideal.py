@@ -41,6 +41,24 @@ def test_strain_has_the_sign_of_the_mean_less_the_ideal(mean, ideal):
     assert found.bonds["strain"].mean() == pytest.approx(1 / 1.02 - 1, abs=0.002)
 
 
+def test_an_ideal_is_averaged_over_the_symmetries_as_the_mean_is(
+    tmp_path, plant_defect, source, ideal
+):
+    def pull(sheet):
+        silicon = sheet.numbers.argmax()
+        away = sheet.positions - sheet.positions[silicon]
+        first = np.argsort(np.linalg.norm(away, axis=1))[1]
+        sheet.positions[silicon] += 0.2 * away[first] / np.linalg.norm(away[first])
+
+    rng = np.random.default_rng(4)
+    add_cuts(tmp_path, "a", source, plant_defect("Si1C3", 6, noise=0.01, rng=rng, move=pull))
+    pull(ideal)
+    mean = average_defects(read_library(tmp_path), "Si1C3")
+    found = strain_from_structure(mean, ideal, GRAPHENE)
+    assert found.bonds["strain"].abs().max() < 5 * 0.01 / 1.42
+    assert (found.bonds["strain"] / found.bonds["strain_err"]).std() < 2
+
+
 def test_against_the_lattice_only_bonds_of_hosts_count(mean):
     found = strain_from_lattice(mean, GRAPHENE)
     labels = found.atoms["label"].to_numpy()[found.bonds[["one", "other"]]]

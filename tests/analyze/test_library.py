@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from adatom.analyze.library import add_cuts, open_library, read_library
 from adatom.core.errors import FileError
@@ -38,6 +39,20 @@ def test_a_cut_ends_where_the_image_ends(plant_defect):
     (cut,) = plant_defect("V_C", 1, rng=np.random.default_rng(0))
     assert cut.values.shape == (1, 133, 133)
     assert np.isfinite(cut.values).all()
+    (small,) = plant_defect(
+        "V_C", 1, rng=np.random.default_rng(0), size=24.0
+    )  # 6 Å from its middle
+    is_there = np.isfinite(small.values[0])
+    y, x = (small.entries[name].item() + 0.15 * np.arange(133) for name in ("top", "left"))
+    inside = [axis + small.entries[name].item() < 24.1 for axis, name in ((y, "y"), (x, "x"))]
+    np.testing.assert_array_equal(is_there, np.outer(*inside))
+    assert 0.5 < is_there.mean() < 0.9
+    np.testing.assert_array_equal(np.sort(small.atoms["x"])[-1] < 6.2, True)
+
+
+def test_lattice_constants_are_told_apart_from_other_lattices(plant_defect):
+    (cut,) = plant_defect("V_C", 1, rng=np.random.default_rng(0), scale=1.03)
+    assert cut.entries["scale"].item() == pytest.approx(1.03, abs=0.003)
 
 
 def test_the_same_name_is_replaced_and_nothing_half_written_is_read(tmp_path, plant_defect, source):
@@ -55,11 +70,20 @@ def test_the_same_name_is_replaced_and_nothing_half_written_is_read(tmp_path, pl
     with pytest.raises(KeyboardInterrupt):
         add_cuts(tmp_path, "a", source, stop())
     assert list(read_library(tmp_path).entries["part"]) == ["a", "b"]
+    (tmp_path / "b").rename(tmp_path / ".b.old")  # killed between two names
     (tmp_path / ".c.part").mkdir()
     (tmp_path / ".c.part" / "source.json").write_text(json.dumps(source | {"n": 1}))
-    assert len(read_library(tmp_path).entries) == 2
+    assert list(read_library(tmp_path).entries["part"]) == ["a"]
     assert add_cuts(tmp_path, "a", source, []) == 0
     assert list(read_library(tmp_path).entries["part"]) == ["b"]
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_two_programs_do_not_add_at_once(tmp_path, plant_defect, source):
+    add_cuts(tmp_path, "a", source, plant_defect("V_C", 1, rng=np.random.default_rng(0)))
+    with FileLock(tmp_path / ".lock"), pytest.raises(FileError, match="somebody else is adding"):
+        add_cuts(tmp_path, "a", source, [])
+    assert len(read_library(tmp_path).entries) == 1
 
 
 def test_other_folders_and_damaged_parts_are_named(tmp_path, plant_defect, source):
@@ -72,6 +96,13 @@ def test_other_folders_and_damaged_parts_are_named(tmp_path, plant_defect, sourc
         read_library(tmp_path / "none")
     place = tmp_path / "lib"
     add_cuts(place, "a", source, plant_defect("V_C", 1, rng=np.random.default_rng(0)))
+    library = read_library(place)
+    (place / "a" / "cuts.zarr" / "c" / "0" / "0" / "0").unlink()
+    with pytest.raises(FileError, match=r"lib/a: is damaged .*no image of entry 0"):
+        list(library.read_images(library.entries))
+    (place / "a" / "atoms.parquet").write_text("no table")
+    with pytest.raises(FileError, match=r"lib/a: is damaged"):
+        library.read_atoms(library.entries)
     (place / "a" / "entries.parquet").write_text("no table")
     with pytest.raises(FileError, match=r"lib/a: is damaged"):
         read_library(place)

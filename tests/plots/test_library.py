@@ -22,7 +22,7 @@ def mean():
     bonds = pd.DataFrame({"one": [0, 0], "other": [1, 2], "strain": [0.02, np.nan]})
     places = np.random.default_rng(0).normal(0, 0.05, (4, 3, 2)) + atoms[["y", "x"]].to_numpy()
     entries = pd.DataFrame({"part": ["a", "a", "b", "b"]})
-    return MeanDefect("Si1C2", entries, 1, 2, atoms, bonds, places, image)
+    return MeanDefect("Si1C2", entries, 1, [], atoms, bonds, places, image)
 
 
 def test_atoms_bonds_and_strain_are_where_they_are(mean):

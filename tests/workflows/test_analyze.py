@@ -294,5 +294,5 @@ def test_an_image_of_dopants_alone_is_doubted(truth, tmp_path):
     write_image(image, tmp_path / "sheet.zarr")
     result = analyze_image(tmp_path / "sheet.zarr", tmp_path, config=AnalyzeConfig(material="MoS2"))
     (note,) = result.warnings
-    assert note.startswith("33% of the columns are called dopants")
+    assert note.startswith("34% of the columns are called dopants")
     assert "--model haadf-general" in note

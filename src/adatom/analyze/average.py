@@ -1,5 +1,6 @@
 """The mean of many defects of one kind: image, structure, spread, and strain of its bonds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress
 
@@ -20,6 +21,8 @@ from adatom.analyze.placement import (
 from adatom.core.errors import ConfigError
 
 RADIUS = WIDTH / 2 - 1.0  # Å around the middle: atoms and pixels that are averaged
+MARGIN = 0.8  # Å beyond: where the partners of atoms at the rim may be
+FEWEST_ATOMS = 3
 REACH = 0.45  # distances of neighbors: how far an atom may be from its partner
 N_ROUNDS, N_SEARCHES = 4, 2  # of laying all over the mean; of them, with every turn tried
 FINEST = 0.05  # Å, pixel of a mean image
@@ -40,13 +43,14 @@ class MeanDefect:
     n_left_out : int
         Of this name, but cut by the border of the image, with other atoms or bonds around, or not
         to be laid over the mean.
-    n_symmetries : int
+    symmetries : list of Placement
         Ways to lay the mean over itself. It is averaged over them, as noise would choose otherwise:
         a distortion that breaks the symmetry is in `chi`, not in the mean.
     atoms : DataFrame
-        `x`, `y` (Å from the middle), `label`, `is_member`, `n` (defects that have it), `x_err`,
-        `y_err` (of the mean), `spread` (rms per axis of one defect, Å), `chi` (that, over what the
-        errors of the atoms explain); these are NaN of a single defect.
+        `x`, `y` (Å from the middle), `label`, `is_member`, `is_shell`, `n` (defects that have it),
+        `x_err`, `y_err` (of the mean), `spread` (rms per axis of one defect, Å), `chi` (that, over
+        what the errors of the atoms explain); these are NaN of a single defect. Images are scaled
+        to the lattice constant of the material, where it is known.
     bonds : DataFrame
         `one`, `other` (rows of `atoms`), `n`, `length`, `length_err`, `spread` (Å).
     places : (E, A, 2) array
@@ -58,7 +62,7 @@ class MeanDefect:
     name: str
     entries: pd.DataFrame
     n_left_out: int
-    n_symmetries: int
+    symmetries: list[Placement]
     atoms: pd.DataFrame
     bonds: pd.DataFrame
     places: np.ndarray
@@ -78,12 +82,13 @@ def average_defects(library: Library, name: str) -> MeanDefect:
     Returns
     -------
     MeanDefect
-        Of those with the commonest graph: the same atoms, neighbors and next neighbors.
+        Of those of the commonest material and modality with the commonest graph: the same atoms,
+        neighbors and next neighbors.
 
     Raises
     ------
     ConfigError
-        If the library has none of this name that is whole.
+        If the library has none of this name that is whole, or with too few atoms to lay it.
 
     Notes
     -----
@@ -99,16 +104,19 @@ def average_defects(library: Library, name: str) -> MeanDefect:
         raise ConfigError(
             f"name: all {len(named)} {name} of {library.folder} are cut by the border"
         )
-    chosen = whole[whole["hash"] == whole["hash"].mode()[0]]
-    parts = [(_within(atoms), bonds) for atoms, bonds in library.read_atoms(chosen)]
+    chosen = _choose_alike(whole)
+    read = zip(library.read_atoms(chosen), chosen["scale"], strict=True)
+    parts = [(_trim(atoms, scale), bonds) for (atoms, bonds), scale in read]
     found = _average_places(parts, chosen["score"].to_numpy(float))
+    if found is None:
+        raise ConfigError(f"name: {name} has too few atoms around it to be laid over another")
     chosen = chosen[found.is_laid].reset_index(drop=True)
     parts = list(compress(parts, found.is_laid))
     tables = [atoms for atoms, _ in parts]
     atoms, turned = _describe_atoms(found, [_make_pattern(table) for table in tables], tables)
     step = max(FINEST, float(chosen[["dy", "dx"]].to_numpy().mean()))
     image = average_images(
-        lambda: library.read_images(chosen),
+        lambda: _scale_images(library, chosen),
         found.placements,
         found.symmetries,
         step=step,
@@ -118,7 +126,7 @@ def average_defects(library: Library, name: str) -> MeanDefect:
         name=name,
         entries=chosen,
         n_left_out=len(named) - len(chosen),
-        n_symmetries=len(found.symmetries),
+        symmetries=found.symmetries,
         atoms=atoms,
         bonds=_measure_bonds(turned, found.bonds),
         places=turned[:, 0],
@@ -126,8 +134,27 @@ def average_defects(library: Library, name: str) -> MeanDefect:
     )
 
 
-def _within(atoms: pd.DataFrame) -> pd.DataFrame:
-    return atoms[np.hypot(atoms["x"], atoms["y"]) < RADIUS].reset_index(drop=True)
+def _choose_alike(entries: pd.DataFrame) -> pd.DataFrame:
+    """Those of the commonest material and modality, and of these with the commonest graph."""
+    for names in (["material", "modality"], ["hash"]):
+        groups = entries.groupby(names, dropna=False, sort=False)["entry"].transform("size")
+        first = entries[names].iloc[int(np.argmax(groups))]
+        same = (entries[names] == first) | (entries[names].isna() & first.isna())
+        entries = entries[same.all(axis=1)]
+    return entries
+
+
+def _trim(atoms: pd.DataFrame, scale: float) -> pd.DataFrame:
+    """Atoms near the middle, in units of the lattice of the material."""
+    lengths = ["x", "y", "x_err", "y_err"]
+    scaled = atoms.assign(**{name: atoms[name] / scale for name in lengths})
+    near = np.hypot(scaled["x"], scaled["y"]) < RADIUS + MARGIN
+    return scaled[near].reset_index(drop=True)
+
+
+def _scale_images(library: Library, chosen: pd.DataFrame) -> Iterator[xr.DataArray]:
+    for image, scale in zip(library.read_images(chosen), chosen["scale"], strict=True):
+        yield image.assign_coords(y=image["y"] / scale, x=image["x"] / scale)
 
 
 def _make_pattern(atoms: pd.DataFrame) -> Pattern:
@@ -140,18 +167,24 @@ class _Average:
 
     mean: Pattern
     is_member: np.ndarray
+    is_shell: np.ndarray
     bonds: np.ndarray
     is_laid: np.ndarray
     placements: list[Placement]
     symmetries: list[Placement]
 
 
-def _average_places(parts: list[Part], score: np.ndarray) -> _Average:
+def _average_places(parts: list[Part], score: np.ndarray) -> _Average | None:
     """Lay all over that of the highest score, then over the mean of all, again and again."""
     patterns = [_make_pattern(atoms) for atoms, _ in parts]
     sizes = np.array([len(pattern.labels) for pattern in patterns])
     first = int(np.argmax(score - (sizes < np.median(sizes))))
-    mean, is_member = patterns[first], parts[first][0]["is_member"].to_numpy(bool)
+    near = np.hypot(*patterns[first].places.T) < RADIUS
+    if near.sum() < FEWEST_ATOMS:
+        return None
+    mean = Pattern(patterns[first].places[near], patterns[first].labels[near])
+    is_member, is_shell = (parts[first][0][name].to_numpy(bool)[near]
+                           for name in ("is_member", "is_shell"))  # fmt: skip
     reach = REACH * float(np.median(cKDTree(mean.places).query(mean.places, k=2)[0][:, 1]))
     laid: dict[int, Placement] = {}
     for number in range(N_ROUNDS):
@@ -165,15 +198,13 @@ def _average_places(parts: list[Part], score: np.ndarray) -> _Average:
         over = _lay([patterns[row] for row in laid], list(laid.values()))
         kept = (np.isfinite(over[..., 0]).mean(axis=0) > 0.5) | is_member
         bonds = _count_bonds([parts[row] for row in laid], list(laid.values()), kept)
-        mean, is_member = (
-            Pattern(_find_mean(over[:, None, kept]), mean.labels[kept]),
-            is_member[kept],
-        )
+        mean = Pattern(_find_mean(over[:, None, kept]), mean.labels[kept])
+        is_member, is_shell = is_member[kept], is_shell[kept]
         symmetries = find_symmetries(mean, bonds, reach=reach)
         mean = Pattern(_find_mean(_turn(mean.places[None], symmetries)), mean.labels)
     is_laid = np.isin(np.arange(len(parts)), list(laid))
     found = [improve_placement(patterns[row], mean, one, reach=reach) for row, one in laid.items()]
-    return _Average(mean, is_member, bonds, is_laid, found, symmetries)
+    return _Average(mean, is_member, is_shell, bonds, is_laid, found, symmetries)
 
 
 def _lay(patterns: list[Pattern], placements: list[Placement]) -> np.ndarray:
@@ -205,13 +236,14 @@ def _describe_atoms(
     stated = np.stack([stated[:, way.partner] for way in found.symmetries], axis=1)
     mean, error = _find_mean(turned), _find_error(turned)
     n = np.isfinite(turned[:, 0, :, 0]).sum(axis=0)
-    away = ((turned - mean) ** 2).sum(axis=-1)
+    away = ((turned - mean) ** 2).sum(axis=-1) * _count_freedom(turned)
     atoms = pd.DataFrame(
         {
             "x": mean[:, 1],
             "y": mean[:, 0],
             "label": found.mean.labels,
             "is_member": found.is_member,
+            "is_shell": found.is_shell,
             "n": n,
             "x_err": error[:, 1],
             "y_err": error[:, 0],
@@ -235,6 +267,12 @@ def _find_error(values: np.ndarray) -> np.ndarray:
     return np.where(n > 1, error, np.nan)
 
 
+def _count_freedom(values: np.ndarray) -> float:
+    """What squares about a mean lack, as the mean follows them: n / (n - 1)."""
+    n = values.shape[0] * values.shape[1]
+    return n / max(n - 1, 1)
+
+
 def _count_bonds(parts: list[Part], placements: list[Placement], kept: np.ndarray) -> np.ndarray:
     """Pairs of atoms that are kept and bonded in more than half of the defects, (B, 2)."""
     row_of = np.cumsum(kept) - 1
@@ -253,18 +291,21 @@ def _count_bonds(parts: list[Part], placements: list[Placement], kept: np.ndarra
 
 
 def _measure_bonds(turned: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
-    """Mean length of every bond, its error, and its spread from defect to defect."""
+    """Length of every bond between mean atoms, its error, and its spread from defect to defect.
+
+    The mean of noisy lengths is longer than the length.
+    """
     step = turned[:, :, pairs[:, 0]] - turned[:, :, pairs[:, 1]]
     length = np.linalg.norm(step, axis=-1)  # (E, G, B)
-    mean = _find_mean(length)
+    spread = np.sqrt(_find_mean((length - _find_mean(length)) ** 2) * _count_freedom(length))
     n = np.isfinite(length[:, 0]).sum(axis=0)
     return pd.DataFrame(
         {
             "one": pairs[:, 0],
             "other": pairs[:, 1],
             "n": n,
-            "length": mean,
+            "length": np.linalg.norm(_find_mean(step), axis=-1),
             "length_err": _find_error(length),
-            "spread": np.where(n > 1, np.sqrt(_find_mean((length - mean) ** 2)), np.nan),
+            "spread": np.where(n > 1, spread, np.nan),
         }
     )

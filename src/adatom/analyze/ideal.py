@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from adatom.analyze.average import RADIUS, REACH, MeanDefect
-from adatom.analyze.defects import find_defects
+from adatom.analyze.defects import CLASS, find_defects
 from adatom.analyze.placement import Pattern, place_pattern
 from adatom.core.chemistry import make_chemistry
 from adatom.core.errors import ConfigError
@@ -57,7 +57,7 @@ def strain_from_structure(
     -------
     MeanDefect
         Its bonds with `ideal` (Å), `strain` and `strain_err`; its atoms with `dx`, `dy` (Å): mean
-        less ideal, once one is laid over the other.
+        less ideal, once one is laid over the other and averaged over the symmetries of the mean.
 
     Raises
     ------
@@ -66,7 +66,10 @@ def strain_from_structure(
     """
     atoms = _list_columns(structure, material)
     table = find_defects(atoms, make_chemistry(material), material=material).table
-    named = table[(table["name"] == found.name) & ~table["is_cut"]]
+    alike = table["name"] == found.name
+    if found.name.startswith(CLASS):  # a number that holds in its own table only
+        alike = table["hash"] == found.entries["hash"].iloc[0]
+    named = table[alike & ~table["is_cut"]]
     if named.empty:
         names = ", ".join(table.loc[~table["is_cut"], "name"].unique()) or "no defect"
         raise ConfigError(f"ideal: must hold a whole {found.name} (got {names})")
@@ -80,9 +83,13 @@ def strain_from_structure(
     if laid is None or (laid.partner[found.atoms["is_member"].to_numpy()] < 0).any():
         raise ConfigError(f"ideal: its {found.name} cannot be laid over the mean (other bonds)")
     over = np.where((laid.partner >= 0)[:, None], laid.apply(ideal.places)[laid.partner], np.nan)
+    # As the mean is: the same in all ways that it can be laid over itself.
+    ways = [np.where((way.partner >= 0)[:, None], way.apply(over[way.partner]), np.nan)
+            for way in found.symmetries]  # fmt: skip
+    even = np.ma.masked_invalid(ways).mean(axis=0).filled(np.nan)
     one, other = found.bonds[["one", "other"]].to_numpy().T
-    lengths = np.linalg.norm(over[one] - over[other], axis=1)
-    dy, dx = (mean.places - over).T
+    lengths = np.linalg.norm(even[one] - even[other], axis=1)
+    dy, dx = (mean.places - even).T
     atoms = found.atoms.assign(dx=dx, dy=dy)
     return replace(found, atoms=atoms, bonds=_compare(found.bonds, lengths))
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,22 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from filelock import FileLock, Timeout
 from scipy.spatial import cKDTree
 
 from adatom.analyze.defects import UNHASHED, Defects, number_classes
 from adatom.core.errors import FileError
+from adatom.core.materials import Material
 from adatom.core.runs import move_into_place
 from adatom.core.table_files import TableWriter
 from adatom.images.units import pixel_size
 
 WIDTH = 20.0  # Å, side of a cut
 FORMAT = {"format": "adatom defect library", "version": 1, "width": WIDTH}
+MOST_MISFIT = 0.1  # of a lattice constant; beyond, it is another lattice
+N_CHUNK = 16  # cuts of a file
 INDEX, SOURCE = "library.json", "source.json"
-SAID = ("image", "material", "model", "use_lattice")  # by the source, of each entry
+SAID = ("image", "material", "modality", "model", "use_lattice")  # by the source, of each entry
 UNITS = dict.fromkeys(
     ("x", "y", "x_err", "y_err", "bond", "bond_err", "length", "left", "top"), "angstrom"
 )
@@ -35,12 +40,13 @@ class Cuts:
     Attributes
     ----------
     entries : DataFrame
-        As of `find_defects`, with the number `entry`, and the place of the first pixel of the cut,
-        `left` and `top`, Å from the defect. Edges, boundaries and disorder are left out: they are
-        of any size.
+        As of `find_defects`, with the number `entry`, the place of the first pixel of the cut,
+        `left` and `top`, Å from the defect, and `scale`: lattice constant in the image, over that
+        of the material (1 where there is none). Edges, boundaries and disorder are left out: they
+        are of any size.
     atoms : DataFrame
         `entry`, `atom` (its number in the image), `x`, `y` (Å from the defect), `label` (role),
-        `is_member`, `score`, `x_err`, `y_err` (Å).
+        `is_member`, `is_shell`, `score`, `x_err`, `y_err` (Å).
     bonds : DataFrame
         `entry`, `one`, `other` (numbers of atoms), `length` (Å).
     values : (n, H, W) array
@@ -53,7 +59,7 @@ class Cuts:
     values: np.ndarray
 
 
-def cut_defects(image: xr.DataArray, found: Defects) -> Cuts:
+def cut_defects(image: xr.DataArray, found: Defects, material: Material | None = None) -> Cuts:
     """Cut 20 Å around every defect out of an image.
 
     Parameters
@@ -62,12 +68,15 @@ def cut_defects(image: xr.DataArray, found: Defects) -> Cuts:
         One frame, dims y, x with coordinates in Å.
     found : Defects
         Of this frame.
+    material : Material, optional
+        The host, whose lattice constant is known.
 
     Returns
     -------
     Cuts
         What is cut.
     """
+    pixels = image.to_numpy()
     steps = np.array(pixel_size(image))
     origin = np.array([float(image["y"][0]), float(image["x"][0])])
     half = np.floor(WIDTH / 2 / steps).astype(int)
@@ -81,10 +90,21 @@ def cut_defects(image: xr.DataArray, found: Defects) -> Cuts:
         low = np.maximum(start, 0)
         high = np.minimum(start + cut.shape, image.shape)
         inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
-        cut[inside] = image[low[0] : high[0], low[1] : high[1]].to_numpy()
+        cut[inside] = pixels[low[0] : high[0], low[1] : high[1]]
     atoms, bonds = _cut_graph(found, entries, middles)
-    entries = entries.assign(left=corner[:, 1], top=corner[:, 0])
+    entries = entries.assign(
+        left=corner[:, 1], top=corner[:, 0], scale=_find_scale(found, material)
+    )
     return Cuts(entries.reset_index(drop=True), atoms, bonds, values)
+
+
+def _find_scale(found: Defects, material: Material | None) -> float:
+    """Lattice constant of the largest grain over that of the material; 1 for another lattice."""
+    if material is None or not found.lattices.grains:
+        return 1.0
+    grain = max(found.lattices.grains, key=lambda grain: grain.n_atoms)
+    scale = float(np.sqrt(abs(np.linalg.det(grain.vectors)) / material.cell_area))
+    return scale if abs(scale - 1) < MOST_MISFIT else 1.0
 
 
 def _cut_graph(
@@ -94,12 +114,16 @@ def _cut_graph(
     graph, numbers = found.graph, found.atoms["atom"].to_numpy(np.int64)
     known = found.atoms.reindex(columns=["score", "x_err", "y_err"]).astype(float)
     tree = cKDTree(graph.places) if len(graph.places) else None
+    row_of = found.table["defect"].to_numpy()
+    members = found.members[found.members["is_shell"]]
+    shells = {defect: part.to_numpy() for defect, part in members.groupby("defect")["atom"]}
     atoms, bonds = [], []
     for entry, defect, middle in zip(entries["entry"], entries.index, middles, strict=True):
         near = np.array(tree.query_ball_point(middle, WIDTH / 2, p=np.inf) if tree else [], int)
         y, x = (graph.places[near] - middle).T
         part = {"entry": entry, "atom": numbers[near], "x": x, "y": y, "label": graph.labels[near]}
         part |= {"is_member": np.isin(near, found.own[defect])}
+        part |= {"is_shell": np.isin(numbers[near], shells.get(row_of[defect], []))}
         atoms.append(pd.DataFrame(part).join(known.iloc[near].reset_index(drop=True)))
         inside = np.isin(graph.bonds, near).all(axis=1)
         one, other = numbers[graph.bonds[inside].T]
@@ -138,9 +162,14 @@ def add_cuts(library: Path, name: str, source: dict[str, Any], parts: Iterable[C
     """
     open_library(library)
     place, part = library / name, library / f".{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
     n_entries, cuts = 0, None
     try:
+        lock = FileLock(library / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FileError(f"{library}: somebody else is adding to it") from error
+    try:
+        _recover(library)
         part.mkdir()
         with (
             TableWriter(part, "entries", units=UNITS) as entries,
@@ -162,13 +191,30 @@ def add_cuts(library: Path, name: str, source: dict[str, Any], parts: Iterable[C
         raise FileError(f"{place}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        lock.release()
     return n_entries
+
+
+def _recover(library: Path) -> None:
+    """Undo what a killed program left: parts that are not whole, and parts between two names."""
+    for place in library.glob(".*.part"):
+        shutil.rmtree(place)
+    for old in library.glob(".*.old"):
+        place = library / old.name.removeprefix(".").removesuffix(".old")
+        if place.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(place)
 
 
 def _make_array(part: Path, values: np.ndarray) -> zarr.Array:
     shape = values.shape[1:]
     return zarr.create_array(
-        str(part / "cuts.zarr"), shape=(0, *shape), chunks=(1, *shape), dtype="float32"
+        str(part / "cuts.zarr"),
+        shape=(0, *shape),
+        chunks=(N_CHUNK, *shape),
+        dtype="float32",
+        fill_value=np.nan,
     )
 
 
@@ -215,9 +261,8 @@ class Library:
         Where it lies.
     entries : DataFrame
         One row per defect, as of `find_defects`, with `part` and `entry`; `image`, `material`,
-        `model`, `use_lattice` (whether neighbors helped to place its atoms) and `dy`, `dx` (pixel
-        size, Å) from its source. Unnamed classes are numbered over
-        all.
+        `modality`, `model`, `use_lattice` (whether neighbors helped to place its atoms) and `dy`,
+        `dx` (pixel size, Å) from its source. Unnamed classes are numbered over all.
     """
 
     folder: Path
@@ -227,9 +272,10 @@ class Library:
         """Atoms and bonds of some entries, in their order."""
         tables = {}
         for part in chosen["part"].unique():
-            found = [pd.read_parquet(self.folder / part / f"{name}.parquet")
-                     for name in ("atoms", "bonds")]  # fmt: skip
-            tables[part] = [dict(list(table.groupby("entry"))) for table in found]
+            with _name_damage(self.folder / part):
+                found = [pd.read_parquet(self.folder / part / f"{name}.parquet")
+                         for name in ("atoms", "bonds")]  # fmt: skip
+                tables[part] = [dict(list(table.groupby("entry"))) for table in found]
         return [
             (tables[part][0][entry], tables[part][1].get(entry, _NO_BONDS))
             for part, entry in zip(chosen["part"], chosen["entry"], strict=True)
@@ -240,13 +286,25 @@ class Library:
         arrays: dict[str, zarr.Array] = {}
         for row in chosen.to_dict("records"):
             part = row["part"]
-            if part not in arrays:
-                store = zarr.open_array(str(self.folder / part / "cuts.zarr"), mode="r")
-                arrays[part] = store
-            values = np.asarray(arrays[part][row["entry"]])
+            with _name_damage(self.folder / part):
+                if part not in arrays:
+                    store = zarr.open_array(str(self.folder / part / "cuts.zarr"), mode="r")
+                    arrays[part] = store
+                values = np.asarray(arrays[part][row["entry"]])
+                if np.isnan(values).all():
+                    raise ValueError(f"no image of entry {row['entry']}")
             y, x = (row[start] + row[step] * np.arange(size) for start, step, size in
                     zip(("top", "left"), ("dy", "dx"), values.shape, strict=True))  # fmt: skip
             yield xr.DataArray(values, dims=("y", "x"), coords={"y": y, "x": x})
+
+
+@contextmanager
+def _name_damage(place: Path) -> Iterator[None]:
+    """Whatever goes wrong in a part of a library is its damage."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise FileError(f"{place}: is damaged ({error!r:.200})") from error
 
 
 _NO_BONDS = pd.DataFrame({"one": [], "other": [], "length": []}, dtype=int)
@@ -274,15 +332,13 @@ def read_library(folder: str | Path) -> Library:
     _check_library(folder)
     tables = []
     for place in sorted(folder.glob(f"[!.]*/{SOURCE}")):
-        try:
+        with _name_damage(place.parent):
             source = json.loads(place.read_text())
             if source["n"]:
                 table = pd.read_parquet(place.parent / "entries.parquet")
                 dy, dx = source["pixel_size"]
                 known = {name: source[name] for name in SAID}
                 tables.append(table.assign(part=place.parent.name, dy=dy, dx=dx, **known))
-        except (OSError, ValueError, KeyError) as error:
-            raise FileError(f"{place.parent}: is damaged ({error!r:.200})") from error
     if not tables:
         return Library(folder, pd.DataFrame(columns=["part", "entry", "name", "kind", "hash"]))
     return Library(folder, number_classes(pd.concat(tables, ignore_index=True)))

@@ -9,6 +9,8 @@ from scipy.ndimage import map_coordinates
 
 from adatom.analyze.placement import Placement
 
+N_ROUNDS = 3  # of the mean, and the gain and weight of every image by it
+
 
 def average_images(
     read: Callable[[], Iterable[xr.DataArray]],
@@ -18,12 +20,12 @@ def average_images(
     step: float,
     radius: float,
 ) -> xr.Dataset:
-    """Average images laid over each other, once each has gain and offset of the mean.
+    """Average images laid over each other: each has gain and offset of the mean, and its weight.
 
     Parameters
     ----------
     read : callable
-        Gives the images, dims y, x (Å from the middle), NaN where they end; called twice.
+        Gives the images, dims y, x (Å from the middle), NaN where they end; called three times.
     placements : list of Placement
         How each lies over the mean.
     symmetries : list of Placement
@@ -43,17 +45,17 @@ def average_images(
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     inside = np.hypot(*np.moveaxis(grid, -1, 0)) < radius
     mean = np.full(inside.shape, np.nan)
-    for _ in range(2):
-        count, total, squares = (np.zeros(inside.shape) for _ in range(3))
+    for _ in range(N_ROUNDS):
+        weight, total, squares = (np.zeros(inside.shape) for _ in range(3))
         for image, placement in zip(read(), placements, strict=True):
-            values = _match_gain(sample_image(image, placement.undo(grid)), mean, inside)
+            values, strength = _match_gain(sample_image(image, placement.undo(grid)), mean, inside)
             is_there = np.isfinite(values)
-            count += is_there
-            total += np.where(is_there, values, 0)
-            squares += np.where(is_there, values**2, 0)
-        none = np.where(count > 0, count, np.nan)
-        mean = total / none
-        variance = squares / none - mean**2
+            weight += strength * is_there
+            total += np.where(is_there, strength * values, 0)
+            squares += np.where(is_there, strength * values**2, 0)
+        known = np.where(weight > 0, weight, np.nan)
+        mean = total / known
+        variance = squares / known - mean**2
     around = [xr.DataArray(part, dims=("y", "x"), coords={"y": axis, "x": axis})
               for part in (mean, variance + mean**2)]  # fmt: skip
     sums = []
@@ -64,7 +66,7 @@ def average_images(
     parts = {"mean": mean, "spread": spread}
     return xr.Dataset(
         {name: (("y", "x"), np.where(inside, part, np.nan)) for name, part in parts.items()},
-        coords={"y": axis, "x": axis},
+        coords={name: (name, axis, {"units": "angstrom"}) for name in ("y", "x")},
     )
 
 
@@ -94,14 +96,22 @@ def sample_image(image: xr.DataArray, places: np.ndarray) -> np.ndarray:
     return np.where(known > 0.99, found, np.nan)
 
 
-def _match_gain(values: np.ndarray, mean: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Bring an image to gain and offset of the mean; alone, to mean 0 and deviation 1."""
+def _match_gain(
+    values: np.ndarray, mean: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Bring an image to gain and offset of the mean, and weigh it by what it tells.
+
+    Alone it gets mean 0 and deviation 1. What does not look like the mean has weight 0.
+    """
     values = np.where(inside, values, np.nan)
     both = np.isfinite(values) & np.isfinite(mean)
     if not both.any():
-        return np.asarray((values - np.nanmean(values)) / max(float(np.nanstd(values)), 1e-30))
+        return (values - np.nanmean(values)) / max(float(np.nanstd(values)), 1e-30), 1.0
     gain, offset = np.polyfit(mean[both], values[both], 1)  # the mean has the lesser noise
-    return np.asarray((values - offset) / gain) if gain > 0 else np.full(values.shape, np.nan)
+    noise = float(np.var(values[both] - gain * mean[both] - offset))
+    if gain <= 0:
+        return np.full(values.shape, np.nan), 0.0
+    return (values - offset) / gain, gain**2 / max(noise, 1e-6 * gain**2)
 
 
 def scale_image(image: xr.Dataset, atoms: pd.DataFrame) -> xr.Dataset:
@@ -117,12 +127,16 @@ def scale_image(image: xr.Dataset, atoms: pd.DataFrame) -> xr.Dataset:
     Returns
     -------
     Dataset
-        1 at the usual atoms around the defect, 0 where it is darkest.
+        1 at the atoms around the defect of the label that differs most from the background, -1 if
+        they are dark; the background, 0, is where they differ most from.
     """
-    around = atoms[~atoms["is_member"]]
-    around = around[around["label"] == around["label"].mode()[0]] if len(around) else atoms
-    places = around[["y", "x"]].to_numpy()
-    low = float(image["mean"].quantile(0.01))
-    high = float(np.nanmedian(sample_image(image["mean"], places)))
-    height = max(high - low, 1e-30)
+    around = atoms[~atoms["is_member"]] if (~atoms["is_member"]).any() else atoms
+    middle = float(image["mean"].median())
+    levels = [
+        float(np.nanmedian(sample_image(image["mean"], mine[["y", "x"]].to_numpy())))
+        for _, mine in around.groupby("label")
+    ]
+    high = max(levels, key=lambda level: abs(level - middle))
+    low = float(image["mean"].quantile(0.01 if high > middle else 0.99))
+    height = abs(high - low)
     return xr.Dataset({"mean": (image["mean"] - low) / height, "spread": image["spread"] / height})

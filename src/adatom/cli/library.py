@@ -38,7 +38,7 @@ def add(
         print_json({str(run): n for run, n in added.items()})
         return
     for run, n in added.items():
-        print(f"{run}: {n} defects added")
+        print(f"{run}: {'skipped, no run of adatom analyze' if n is None else f'{n} defects'}")
 
 
 @library.command(name="list")

@@ -1,11 +1,13 @@
 """From run folders to a library of defects, and what it holds."""
 
+import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adatom.core.errors import FileError
+from adatom.core.errors import ConfigError, FileError
 from adatom.core.materials import get_material
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import find_checksum, read_record
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
 
     from adatom.analyze.library import Cuts, Library
 
-KEY = 8  # digits of the checksum in the name of a part
+logger = logging.getLogger("adatom")
+KEY = 16  # digits of the checksum in the name of a part
 
 
 def add_runs(
     library: str | Path, runs: Sequence[str | Path], *, report: Report = ignore_progress
-) -> dict[Path, int]:
+) -> dict[Path, int | None]:
     """Add the defects of analyzed images to a library.
 
     Parameters
@@ -36,39 +39,42 @@ def add_runs(
     Returns
     -------
     dict
-        Defects added by run folder. A run of an image that the library has replaces it.
+        Defects added by run folder, None for runs of other tasks. A run of an image that the
+        library has replaces it.
 
     Raises
     ------
     FileError
-        If a folder is no run of `adatom analyze`, its input is gone or has changed, or the library
-        cannot be written; earlier runs are added then.
+        If a folder is no run, its input is gone or has changed, or the library cannot be written;
+        earlier runs are added then.
     """
     from adatom.analyze.library import add_cuts, open_library
 
     open_library(Path(library))
-    added = {}
+    added: dict[Path, int | None] = {}
     for number, run in enumerate(map(Path, runs)):
         report(number, len(runs), run.name)
         record = read_record(run)
+        if record["task"] != "analyze":
+            added[run] = None
+            continue
         paths, source = _find_source(run, record)
         frames = _open_frames(run, record, paths, source)
-        added[run] = add_cuts(Path(library), _name_part(paths[0], source), source, frames)
+        added[run] = add_cuts(Path(library), _name_part(source), source, frames)
     return added
 
 
-def _name_part(path: Path, source: dict[str, Any]) -> str:
-    item = f"-{source['item']}" if source["item"] else ""
-    safe = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in path.stem + item)
-    return f"{safe}-{source['sha256'][:KEY]}"
+def _name_part(source: dict[str, Any]) -> str:
+    """The same for the same images, whatever their files are called."""
+    content = f"{source['sha256']} {source['item']}".encode()
+    return hashlib.sha256(content).hexdigest()[:KEY]
 
 
 def _find_source(run: Path, record: dict[str, Any]) -> tuple[list[Path], dict[str, Any]]:
     """The files of a run, and what a library says of them."""
-    if record["task"] != "analyze" or not record["summary"].get("rules"):
-        raise FileError(f"{run}: must be a run of `adatom analyze` with defects")
     given = record["input"]
-    paths = [Path(path) for path in given["path"].split("; ")]
+    is_one = Path(given["path"]).exists()
+    paths = [Path(path) for path in ([given["path"]] if is_one else given["path"].split("; "))]
     for path, known in zip(paths, given["sha256"].split("; "), strict=True):
         if not path.exists():
             raise FileError(f"{path}: is gone, and the defects of {run} are cut from it")
@@ -100,10 +106,12 @@ def _open_frames(
     from adatom.images.units import pick_image
     from adatom.workflows.analyze import AnalyzeConfig
     from adatom.workflows.choose import read_input
-    from adatom.workflows.defects import find_in_frame, read_frame
+    from adatom.workflows.defects import MOST_ATOMS, find_in_frame, read_frame
     from adatom.workflows.record import frame_number, load_frame
 
     image = place_image(read_input(paths, AnalyzeConfig(**record["config"])), source["pixel_size"])
+    if not record["summary"]["rules"]:  # no atoms
+        return
     chemistry = Chemistry(**record["summary"]["rules"])
     material = get_material(source["material"]) if source["material"] else None
     roles = {find_role(label) for label in record["model"]["labels"]}
@@ -111,8 +119,10 @@ def _open_frames(
     for index in range(image.sizes.get("frame", 1)):
         frame = load_frame(image, index)
         atoms = read_frame(run / "atoms.parquet", frame_number(frame))
+        if len(atoms) > MOST_ATOMS:
+            continue
         found = find_in_frame(frame, atoms, chemistry, material if is_known else None)
-        yield cut_defects(pick_image(frame), found)
+        yield cut_defects(pick_image(frame), found, material)
 
 
 def place_image(image: "xr.DataArray", size: Sequence[float]) -> "xr.DataArray":
@@ -128,15 +138,18 @@ def place_image(image: "xr.DataArray", size: Sequence[float]) -> "xr.DataArray":
     Returns
     -------
     DataArray
-        With coordinates y, x that begin where they did, at 0 if there were none.
+        With coordinates y, x that begin at the pixel where they did, at 0 if there were none.
     """
     import numpy as np
 
-    starts = [float(image[name][0]) if name in image.coords else 0.0 for name in ("y", "x")]
-    places = {
-        name: (name, start + step * np.arange(image.sizes[name]), {"units": "angstrom"})
-        for name, start, step in zip(("y", "x"), starts, size, strict=True)
-    }
+    places = {}
+    for name, step in zip(("y", "x"), size, strict=True):
+        first = 0.0
+        if name in image.coords:
+            old = image[name].to_numpy()
+            first = float(old[0] / (old[1] - old[0]))
+        grid = step * (first + np.arange(image.sizes[name]))
+        places[name] = (name, grid, {"units": "angstrom"})
     return image.assign_coords(places)
 
 
@@ -228,5 +241,8 @@ def write_gallery(library: "Library", path: Path, *, report: Report = ignore_pro
     means = []
     for number, name in enumerate(names):
         report(number, len(names), name)
-        means.append(average_defects(library, name))
+        try:
+            means.append(average_defects(library, name))
+        except ConfigError as error:  # too few atoms around it
+            logger.info("%s", error)
     write_figure(draw_gallery(means), path)

@@ -103,7 +103,11 @@ def show_defect(
         record = RunRecord(
             task="library",
             started=started,
-            input={"name": Path(library).name, "path": str(Path(library).absolute())},
+            input={
+                "name": Path(library).name,
+                "path": str(Path(library).absolute()),
+                "parts": sorted(mean.entries["part"].unique()),
+            },
             config={"name": name, "ideal": ideal},
             seed=None,
             device="cpu",
@@ -155,6 +159,7 @@ def _make_brief(mean: "MeanDefect", library: str) -> "Brief":
 
 
 def _find_doubts(mean: "MeanDefect") -> tuple[str, ...]:
+    """What the user should know before trusting a mean."""
     n_helped = int(mean.entries["use_lattice"].astype(bool).sum())
     if not n_helped:
         return ()
@@ -177,7 +182,8 @@ def summarize_mean(mean: "MeanDefect") -> dict[str, Any]:
     dict
         How many were averaged, of how many images, and the bonds of its own atoms, Å.
     """
-    own = mean.atoms["is_member"].to_numpy()
+    own = (mean.atoms["is_member"] | mean.atoms["is_shell"]).to_numpy()
+    own = mean.atoms["is_member"].to_numpy() if mean.atoms["is_member"].any() else own
     bonds = mean.bonds[own[mean.bonds[["one", "other"]].to_numpy()].any(axis=1)]
     labels = mean.atoms["label"].to_numpy(str)
     told = []
@@ -189,7 +195,7 @@ def summarize_mean(mean: "MeanDefect") -> dict[str, Any]:
         "n": len(mean.entries),
         "n_left_out": mean.n_left_out,
         "n_images": mean.entries["part"].nunique(),
-        "n_symmetries": mean.n_symmetries,
+        "n_symmetries": len(mean.symmetries),
         "spread": float((mean.atoms["spread"] ** 2).mean() ** 0.5),
         "chi": float((mean.atoms["chi"] ** 2).mean() ** 0.5),
         "bonds": sorted(told, key=lambda row: (row["bond"], row["length"])),
@@ -238,13 +244,12 @@ def _write_mean(mean: "MeanDefect", material: Material | None, folder: Path) -> 
 
     lengths = ("x", "y", "x_err", "y_err", "dx", "dy", "spread", "length", "length_err", "ideal")
     units = dict.fromkeys(lengths, "angstrom")
-    atoms = mean.atoms.assign(
-        frame=0, atom=np.arange(len(mean.atoms)), score=mean.atoms["n"] / len(mean.entries)
-    )
-    for name, table in (("entries", mean.entries), ("atoms", atoms), ("bonds", mean.bonds)):
+    tables = {"entries": mean.entries, "atoms": mean.atoms, "bonds": mean.bonds}
+    for name, table in tables.items():
         with TableWriter(folder, name, units=units) as writer:
             writer.append(table)
     mean.image.to_zarr(folder / "mean.zarr", consolidated=False)
     if material is not None:
-        marked = atoms.assign(defect=np.where(atoms["is_member"], mean.name.replace(" ", "_"), "-"))
+        own = np.where(mean.atoms["is_member"], mean.name.replace(" ", "_"), "-")
+        marked = mean.atoms.assign(frame=0, atom=np.arange(len(own)), score=1.0, defect=own)
         write_structure([marked], folder / "structure.extxyz", material)
