@@ -172,6 +172,8 @@ class _Matcher:
         """Turns that lay some point over a pivot of the reference."""
         distance = np.abs(self.w)
         for pivot in np.argsort(np.abs(distance - PIVOT), kind="stable")[:N_PIVOTS]:
+            if distance[pivot] < self.reach:  # tells no turn
+                continue
             is_like = np.abs(np.abs(self.z) - distance[pivot]) < self.reach
             is_like &= (self.of_z == self.of_w[pivot]) & (self.z != 0)
             for start in self.z[is_like]:
