@@ -25,6 +25,7 @@ from adatom.analyze.defects import find_defects
 from adatom.core.progress import Report, show_progress
 from adatom.core.random import make_child_rng
 from adatom.optics.microscope import Microscope
+from adatom.plots.style import draw_scale_bar
 from adatom.structures.sheets import make_sheet
 from adatom.structures.topological import insert_defect
 from bench_defects import (
@@ -252,13 +253,14 @@ def draw(network: Classifier, instrument: Microscope) -> Figure:
         for ax, (name, told) in zip(axes[:, column], rows, strict=True):
             ax.imshow(gaussian_filter(seen.to_numpy(), 1.5), cmap="gray", extent=box)
             if name == "maps":
-                strength = np.maximum(maps.max(axis=0), 0)
-                ax.imshow(strength, cmap="inferno", alpha=0.5, extent=box)
+                strength = np.clip(maps.max(axis=0) / maps.max(), 0, 1)
+                ax.imshow(strength, cmap="inferno", alpha=0.7 * strength, extent=box)
             for kind, place in told:
                 ax.plot(place[1], place[0], "o", mfc="none", mec="#56B4E9", ms=16, mew=1.6)
                 ax.annotate(kind, (place[1], place[0] - 3.2), color="white", size=9, ha="center")
             ax.set_title(f"{name}; planted {' and '.join(kinds)}", fontsize=9)
             ax.set_axis_off()
+            draw_scale_bar(ax, x[0], y[-1], x[-1] - x[0])
     return figure
 
 
