@@ -109,5 +109,4 @@ def test_inputs_that_changed_are_refused(run, tmp_path):
         add_runs(tmp_path / "lib", [run])
     with pytest.raises(FileError, match=r"run.json: cannot be read"):
         add_runs(tmp_path / "lib", [tmp_path])
-    assert list(read_library(tmp_path / "lib").entries) != []
     assert read_library(tmp_path / "lib").entries.empty

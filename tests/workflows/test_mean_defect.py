@@ -47,6 +47,8 @@ def test_a_mean_has_tables_maps_structure_and_figure(library, tmp_path):
     assert note.startswith("neighbors helped to place the atoms of 2 of 2 defects")
     assert record["warnings"] == [note]
     page = (result.folder / "report.html").read_text()
+    assert "Mean of 2 in 1 image (0 left out); atoms differ by" in page
+    assert "Å per axis" in page
     assert '<td>M-X1</td><td class="n">3</td>' in page
     text = format_mean(result.mean)
     assert text.startswith("V_S: mean of 2 in 1 image (0 left out)")

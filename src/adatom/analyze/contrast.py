@@ -73,8 +73,8 @@ def find_outliers(brightness: np.ndarray, lattices: Lattices) -> np.ndarray:
     """
     deviation = _find_deviations(brightness, lattices)
     names = np.full(len(brightness), "", "<U6")
-    names[deviation < -_find_threshold(-deviation)] = "faint"
-    names[deviation > _find_threshold(deviation)] = "bright"
+    names[-deviation >= _find_threshold(-deviation)] = "faint"
+    names[deviation >= _find_threshold(deviation)] = "bright"
     return names
 
 
@@ -96,7 +96,7 @@ def _find_deviations(brightness: np.ndarray, lattices: Lattices) -> np.ndarray:
 
 
 def _find_threshold(deviation: np.ndarray) -> float:
-    """Deviation above which columns are outliers; those below zero tell how often by chance."""
+    """Deviation from which on columns are outliers; those below zero tell how often by chance."""
     known = deviation[np.isfinite(deviation)]
     if len(known) == 0:
         return np.inf
@@ -106,4 +106,4 @@ def _find_threshold(deviation: np.ndarray) -> float:
     n_chance = 1 + len(below) - np.searchsorted(below, above)
     is_enough = (n_chance <= FALSE_SHARE * n_above) & (above >= LEAST_DEVIATION)
     least = float(above[is_enough].min()) if is_enough.any() else np.inf
-    return float(np.nextafter(min(least, sure), -np.inf))
+    return min(least, sure)

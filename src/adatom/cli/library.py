@@ -61,7 +61,9 @@ def list_library(
     found = read_library(place)
     if out is not None:
         with show_progress(quiet=as_json) as report:
-            write_gallery(found, out, report=report)
+            notes = write_gallery(found, out, report=report)
+        for note in notes:
+            print(f"adatom: warning: {place}: {note}", file=sys.stderr)
     table = list_defects(found)
     if as_json:
         print_json(table.to_dict("records"))

@@ -1,7 +1,6 @@
 """From run folders to a library of defects, and what it holds."""
 
 import hashlib
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from adatom.analyze.library import Cuts, Library
 
-logger = logging.getLogger("adatom")
 KEY = 16  # digits of the checksum in the name of a part
 
 
@@ -213,7 +211,9 @@ def format_defects(table: "pd.DataFrame") -> str:
     return "\n".join(lines)
 
 
-def write_gallery(library: "Library", path: Path, *, report: Report = ignore_progress) -> None:
+def write_gallery(
+    library: "Library", path: Path, *, report: Report = ignore_progress
+) -> tuple[str, ...]:
     """Draw the mean images of all names of a library.
 
     Parameters
@@ -224,6 +224,11 @@ def write_gallery(library: "Library", path: Path, *, report: Report = ignore_pro
         The picture: .png, .pdf or .svg.
     report : callable
         Called with (steps done, steps in all, what is being done).
+
+    Returns
+    -------
+    tuple of str
+        Why names that have a whole defect are not drawn.
 
     Raises
     ------
@@ -236,13 +241,14 @@ def write_gallery(library: "Library", path: Path, *, report: Report = ignore_pro
 
     table = list_defects(library)
     names = table.loc[table["n_whole"] > 0, "name"]
-    if names.empty:
-        raise FileError(f"{library.folder}: no defect in it is whole")
-    means = []
+    means, notes = [], []
     for number, name in enumerate(names):
         report(number, len(names), name)
         try:
             means.append(average_defects(library, name))
         except ConfigError as error:  # too few atoms around it
-            logger.info("%s", error)
+            notes.append(str(error).removeprefix("name: "))
+    if not means:
+        raise FileError(f"{library.folder}: no defect in it is whole")
     write_figure(draw_gallery(means), path)
+    return tuple(notes)

@@ -137,13 +137,14 @@ def _make_brief(mean: "MeanDefect", library: str) -> "Brief":
         bonds = bonds.value_counts(dropna=False, sort=False).rename("alike").reset_index()
         bonds = bonds[["bond", "alike", *bonds.columns[1:-1]]]
     said = format_mean(mean).splitlines()[: 2 if found["n"] > 1 else 1]
+    result = "; ".join(said).removeprefix(f"{mean.name}: ")
     sources = mean.entries.groupby(["image", "model"], as_index=False).agg(
         averaged=("entry", "size"), frames=("frame", "nunique"), score=("score", "mean")
     )
     return Brief(
         kind=f"Mean defect of {library}",
         title=mean.name,
-        result=f"{'; '.join(said).removeprefix(f'{mean.name}: ').capitalize()}.",
+        result=f"{result[:1].upper()}{result[1:]}.",
         figures=(("mean", "Mean image, spread of the images, and mean structure"),),
         tables=(
             BriefTable(
@@ -182,8 +183,8 @@ def summarize_mean(mean: "MeanDefect") -> dict[str, Any]:
     dict
         How many were averaged, of how many images, and the bonds of its own atoms, Å.
     """
-    own = (mean.atoms["is_member"] | mean.atoms["is_shell"]).to_numpy()
-    own = mean.atoms["is_member"].to_numpy() if mean.atoms["is_member"].any() else own
+    # An empty site has no atoms of its own: those around it stand for it.
+    own = mean.atoms["is_member" if mean.atoms["is_member"].any() else "is_shell"].to_numpy()
     bonds = mean.bonds[own[mean.bonds[["one", "other"]].to_numpy()].any(axis=1)]
     labels = mean.atoms["label"].to_numpy(str)
     told = []
