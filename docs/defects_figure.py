@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from ase import Atoms
 
 import adatom
 from adatom.analyze.defects import find_defects
@@ -30,23 +31,29 @@ def main() -> None:
     for kind, place in zip(KINDS, grid, strict=True):
         x, y = np.array(place) * side + rng.uniform(-2, 2, 2)
         sheet = insert_defect(sheet, kind, (float(x), float(y)), rng)
+    image = take_image(sheet, N_PIXELS, ELECTRONS, rng)[CUT:-CUT, CUT:-CUT]  # without edges
+    atoms = adatom.find_atoms(image, adatom.load_model("haadf-graphene"))
+    found = find_defects(atoms, make_chemistry(GRAPHENE), material=GRAPHENE)
+    write_figure(draw_defects(image, found), Path(__file__).parent / "images" / "defects.png")
+
+
+def take_image(
+    sheet: Atoms, n_pixels: int, electrons: float, rng: np.random.Generator
+) -> xr.DataArray:
+    """HAADF image of a sheet by the linear model, so many electrons at a carbon peak."""
     microscope = Microscope(energy_eV=60e3, semi_angle=32, source_size=0.8, C12=10, C21=200)
-    k = np.fft.fftfreq(N_PIXELS, PIXEL)
+    k = np.fft.fftfreq(n_pixels, PIXEL)
     y, x = (np.exp(-2j * np.pi * np.outer(k, sheet.positions[:, axis])) for axis in (1, 0))
-    shape = np.conj(transfer_function(microscope, N_PIXELS, PIXEL))
+    shape = np.conj(transfer_function(microscope, n_pixels, PIXEL))
     values = np.fft.ifft2((y * (sheet.numbers / 6) ** 1.7) @ x.T * shape).real
-    counts = rng.poisson(ELECTRONS * np.maximum(values / np.quantile(values, 0.95), 0))
-    counts = counts[CUT:-CUT, CUT:-CUT]  # the edges of the sheet
-    axis = np.arange(len(counts)) * PIXEL
-    image = xr.DataArray(
+    counts = rng.poisson(electrons * np.maximum(values / np.quantile(values, 0.95), 0))
+    axis = np.arange(n_pixels) * PIXEL
+    return xr.DataArray(
         counts.astype(np.float32),
         dims=("y", "x"),
         coords={name: (name, axis, {"units": "angstrom"}) for name in ("y", "x")},
         attrs={"modality": "HAADF", "units": "electrons"},
     )
-    atoms = adatom.find_atoms(image, adatom.load_model("haadf-graphene"))
-    found = find_defects(atoms, make_chemistry(GRAPHENE), material=GRAPHENE)
-    write_figure(draw_defects(image, found), Path(__file__).parent / "images" / "defects.png")
 
 
 if __name__ == "__main__":

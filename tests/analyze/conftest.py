@@ -139,6 +139,19 @@ def plant_defect():
 
 
 @pytest.fixture(scope="session")
+def pull_silicon():
+    """Moves the silicon atom of a sheet by 0.2 Å toward one of its neighbors."""
+
+    def pull(sheet):
+        silicon = sheet.numbers.argmax()
+        away = sheet.positions - sheet.positions[silicon]
+        first = np.argsort(np.linalg.norm(away, axis=1))[1]
+        sheet.positions[silicon] += 0.2 * away[first] / np.linalg.norm(away[first])
+
+    return pull
+
+
+@pytest.fixture(scope="session")
 def source():
     """What a library says of the images of `plant_defect`."""
     known = {"image": "a.tif", "material": "graphene", "model": "haadf-graphene"}

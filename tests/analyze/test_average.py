@@ -78,15 +78,13 @@ def test_rings_decide_between_turns_that_look_alike(library):
     assert np.median(found.atoms["spread"]) == pytest.approx(NOISE, rel=0.2)
 
 
-def test_a_distortion_that_breaks_the_symmetry_is_in_chi(tmp_path, plant_defect, source):
-    def pull(sheet):
-        silicon = sheet.numbers.argmax()
-        away = sheet.positions - sheet.positions[silicon]
-        first = np.argsort(np.linalg.norm(away, axis=1))[1]
-        sheet.positions[silicon] += 0.2 * away[first] / np.linalg.norm(away[first])
-
+def test_a_distortion_that_breaks_the_symmetry_is_in_chi(
+    tmp_path, plant_defect, pull_silicon, source
+):
     rng = np.random.default_rng(4)
-    add_cuts(tmp_path, "a", source, plant_defect("Si1C3", 8, noise=NOISE, rng=rng, move=pull))
+    add_cuts(
+        tmp_path, "a", source, plant_defect("Si1C3", 8, noise=NOISE, rng=rng, move=pull_silicon)
+    )
     found = average_defects(read_library(tmp_path), "Si1C3")
     chi = found.atoms.set_index("label")["chi"]
     assert chi["Si"] > 2

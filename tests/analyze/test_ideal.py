@@ -42,17 +42,13 @@ def test_strain_has_the_sign_of_the_mean_less_the_ideal(mean, ideal):
 
 
 def test_an_ideal_is_averaged_over_the_symmetries_as_the_mean_is(
-    tmp_path, plant_defect, source, ideal
+    tmp_path, plant_defect, pull_silicon, source, ideal
 ):
-    def pull(sheet):
-        silicon = sheet.numbers.argmax()
-        away = sheet.positions - sheet.positions[silicon]
-        first = np.argsort(np.linalg.norm(away, axis=1))[1]
-        sheet.positions[silicon] += 0.2 * away[first] / np.linalg.norm(away[first])
-
     rng = np.random.default_rng(4)
-    add_cuts(tmp_path, "a", source, plant_defect("Si1C3", 6, noise=0.01, rng=rng, move=pull))
-    pull(ideal)
+    add_cuts(
+        tmp_path, "a", source, plant_defect("Si1C3", 6, noise=0.01, rng=rng, move=pull_silicon)
+    )
+    pull_silicon(ideal)
     mean = average_defects(read_library(tmp_path), "Si1C3")
     found = strain_from_structure(mean, ideal, GRAPHENE)
     assert found.bonds["strain"].abs().max() < 5 * 0.01 / 1.42

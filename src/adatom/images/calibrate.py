@@ -11,7 +11,7 @@ from adatom.core.config import Config
 from adatom.core.errors import CalibrationError
 from adatom.core.materials import MATERIALS, Material, get_material
 from adatom.images.lattice import Lattice, find_lattice
-from adatom.images.units import pick_image, pixel_size
+from adatom.images.units import pick_image, pixel_size, set_pixel_size
 
 LARGEST_FIELD = 4096  # pixels along an axis whose lattice is looked for
 
@@ -257,18 +257,12 @@ def _use_lattice(
     if ratio > 1.03 or abs(shear) > 2:
         note = f"{_name(image)}: axes differ by {100 * (ratio - 1):.1f} %, shear {shear:+.1f}°"
         warnings = (*warnings, note)
-    coords = {}
-    for name, size in zip(("y", "x"), sizes, strict=True):
-        old = image.coords.get(name)
-        step = 1.0 if old is None else float(old[-1] - old[0]) / (old.size - 1)
-        places = np.arange(image.sizes[name]) if old is None else old.to_numpy() / step
-        coords[name] = (name, size * places, {"units": "angstrom"})
     message = (
         f"The lattice of {material.name} (a = {material.lattice:g} Å, {lattice.n_spots} spots) "
         f"gave the pixel size {_say(sizes)}, as {reason}."
     )
     return Calibration(
-        image=image.assign_coords(coords).assign_attrs(pixel_size_source="lattice"),
+        image=set_pixel_size(image, tuple(sizes)).assign_attrs(pixel_size_source="lattice"),
         pixel_size=(float(sizes[0]), float(sizes[1])),
         pixel_size_err=(float(errors[0]), float(errors[1])),
         shear_deg=shear,

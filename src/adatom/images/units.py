@@ -1,6 +1,7 @@
 """Lengths of every spelling to Å, and the pixel size of an image."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,6 +105,31 @@ def pixel_size(image: "xr.DataArray") -> tuple[float, float]:
             )
         sizes.append(step)
     return sizes[0], sizes[1]
+
+
+def set_pixel_size(image: "xr.DataArray", sizes: Sequence[float]) -> "xr.DataArray":
+    """Give an image another pixel size, or its first.
+
+    Parameters
+    ----------
+    image : DataArray
+        Image or movie.
+    sizes : sequence of float
+        Å per pixel along y and x.
+
+    Returns
+    -------
+    DataArray
+        With coordinates y, x in Å: a crop begins at the same pixel as before, an image without
+        coordinates at 0.
+    """
+    coords = {}
+    for name, size in zip(("y", "x"), sizes, strict=True):
+        old = image.coords.get(name)
+        step = 1.0 if old is None else float(old[-1] - old[0]) / (old.size - 1)
+        places = np.arange(image.sizes[name]) if old is None else old.to_numpy() / step
+        coords[name] = (name, size * places, {"units": "angstrom"})
+    return image.assign_coords(coords)
 
 
 def pick_image(image: "xr.DataArray") -> "xr.DataArray":

@@ -184,10 +184,7 @@ def analyze_image(
         rules = _read_rules(config, material or calibration.material)
         source = describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
-        key |= {"card": model.card.model_dump(mode="json"), "versions": library_versions()}
-        key |= {"image": list(image.shape), "pixel_size": calibration.pixel_size}
-        unfinished = place.with_name(f".{place.stem}.unfinished")
-        journal = afterwards.enter_context(Journal(unfinished, plain_values(key)))
+        journal = afterwards.enter_context(_open_journal(place, key, model.card, calibration))
         with step("find atoms"):
             _find_in_frames(calibration.image, model, config, journal, report)
             said, corrected = _write_atoms(journal, calibration.image, model, config, folder)
@@ -199,9 +196,8 @@ def analyze_image(
         with step("write"):
             summary, view = _write_results(calibration, card, corrected, folder)
             summary |= _show_defects(calibration, material, defects, folder)
-        notes = collect_notes(paths[0], image, calibration, caught) + doubt_result(
-            summary, calibration
-        )
+        notes = collect_notes(paths[0], image, calibration, caught)
+        notes += doubt_result(summary, calibration)
         notes += doubt_kind(calibration, card, folder / TABLE) + said
         notes += defects.notes if defects else ()
         record = RunRecord(
@@ -222,6 +218,15 @@ def analyze_image(
         write_record(record, folder)
         write_report(folder)
     return RunResult(place, calibration, summary, notes)
+
+
+def _open_journal(
+    place: Path, key: dict[str, Any], card: "ModelCard", calibration: "Calibration"
+) -> Journal:
+    """What is found of one image by one model, beside the place of the run."""
+    key |= {"card": card.model_dump(mode="json"), "versions": library_versions()}
+    key |= {"image": list(calibration.image.shape), "pixel_size": calibration.pixel_size}
+    return Journal(place.with_name(f".{place.stem}.unfinished"), plain_values(key))
 
 
 def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:

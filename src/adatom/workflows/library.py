@@ -13,7 +13,6 @@ from adatom.core.runs import find_checksum, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
     from adatom.analyze.library import Cuts, Library
 
@@ -101,13 +100,14 @@ def _open_frames(
     from adatom.analyze.library import cut_defects
     from adatom.core.chemistry import Chemistry, make_chemistry
     from adatom.core.materials import find_role
-    from adatom.images.units import pick_image
+    from adatom.images.units import pick_image, set_pixel_size
     from adatom.workflows.analyze import AnalyzeConfig
     from adatom.workflows.choose import read_input
     from adatom.workflows.defects import MOST_ATOMS, find_in_frame, read_frame
     from adatom.workflows.record import frame_number, load_frame
 
-    image = place_image(read_input(paths, AnalyzeConfig(**record["config"])), source["pixel_size"])
+    read = read_input(paths, AnalyzeConfig(**record["config"]))
+    image = set_pixel_size(read, source["pixel_size"])
     if not record["summary"]["rules"]:  # no atoms
         return
     chemistry = Chemistry(**record["summary"]["rules"])
@@ -121,34 +121,6 @@ def _open_frames(
             continue
         found = find_in_frame(frame, atoms, chemistry, material if is_known else None)
         yield cut_defects(pick_image(frame), found, material)
-
-
-def place_image(image: "xr.DataArray", size: Sequence[float]) -> "xr.DataArray":
-    """Give an image the pixel size that a run found, where its own was kept or replaced.
-
-    Parameters
-    ----------
-    image : DataArray
-        As read.
-    size : sequence of float
-        Å per pixel along y and x.
-
-    Returns
-    -------
-    DataArray
-        With coordinates y, x that begin at the pixel where they did, at 0 if there were none.
-    """
-    import numpy as np
-
-    places = {}
-    for name, step in zip(("y", "x"), size, strict=True):
-        first = 0.0
-        if name in image.coords:
-            old = image[name].to_numpy()
-            first = float(old[0] / (old[1] - old[0]))
-        grid = step * (first + np.arange(image.sizes[name]))
-        places[name] = (name, grid, {"units": "angstrom"})
-    return image.assign_coords(places)
 
 
 def list_defects(library: "Library") -> "pd.DataFrame":
