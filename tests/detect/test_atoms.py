@@ -6,7 +6,8 @@ import xarray as xr
 
 from adatom.core.errors import CalibrationError, ImageError
 from adatom.core.tables import check_atoms
-from adatom.detect.atoms import find_atoms
+from adatom.detect.atoms import View, find_atoms
+from adatom.detect.profile import make_gaussian_profile
 from adatom.metrics.detection import match_points, score_atoms
 from adatom.networks.model import list_models, load_model
 from adatom.simulate.example import Example, simulate_example
@@ -111,3 +112,17 @@ def test_silicon_in_graphene_is_found():
     assert scores["Si"]["n_true"] >= 3
     assert scores["sites"]["f1"] > 0.99
     assert scores["Si"]["f1"] == 1
+
+
+def test_the_network_looks_at_the_view_and_the_fit_at_the_image(model, example):
+    image = example.to_image()
+    empty = image.copy(data=np.random.default_rng(0).normal(10, 1, image.shape))
+    shape = make_gaussian_profile(0.3**2)
+    found = find_atoms(empty, model, view=View(image, shape))
+    assert len(find_atoms(image, model, view=View(empty, shape))) < 0.05 * len(found)
+    plain = find_atoms(image, model)
+    assert len(found) > 0.9 * len(plain)
+    # What is not in the image has no brightness there.
+    assert abs(found["intensity"].median()) < 0.1 * plain["intensity"].median()
+    with pytest.raises(ImageError, match=r"view: must have the pixels of one image \(\d+, \d+\)"):
+        find_atoms(image, model, view=View(image[:100], shape))

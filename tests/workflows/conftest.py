@@ -30,7 +30,7 @@ def truth(monkeypatch, sheet, fake_model):
     image, atoms = sheet
     seen = []
 
-    def find_atoms(frame, model, config, done):
+    def find_atoms(frame, model, config, done, view):
         seen.append(config)
         assert frame.dims == ("y", "x")
         assert not list(done)

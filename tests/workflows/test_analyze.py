@@ -152,7 +152,7 @@ def test_movies_are_not_held_in_memory(truth, tmp_path, monkeypatch):
     monkeypatch.setattr("adatom.images.read.LAZY_BYTES", 100)
     frames = []
 
-    def find_atoms(frame, model, config, done):
+    def find_atoms(frame, model, config, done, view):
         frames.append(weakref.ref(frame.data))
         assert sum(known() is not None for known in frames) <= 2
         yield atoms
@@ -165,7 +165,7 @@ def test_movies_are_not_held_in_memory(truth, tmp_path, monkeypatch):
 def test_an_error_leaves_nothing_behind(truth, tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", truth[0].to_numpy())
 
-    def fail(frame, model, config, done):
+    def fail(frame, model, config, done, view):
         raise FileError("a.npy: breaks off")
         yield
 

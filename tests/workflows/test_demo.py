@@ -22,7 +22,7 @@ def test_demo_scores_against_the_truth(truth, fake_model, monkeypatch, tmp_path)
     columns |= dict.fromkeys(("score", "score_none"), 0 * columns["x"] + 0.25)
     columns |= {f"score_{label}": columns["score"] for label in fake_model.card.labels}
     atoms = make_atoms(columns, fake_model.card.labels)
-    find = lambda frame, model, config, done: iter([atoms])  # noqa: E731
+    find = lambda frame, model, config, done, view: iter([atoms])  # noqa: E731
     monkeypatch.setattr(adatom.detect.atoms, "find_atoms_by_part", find)
     monkeypatch.setattr(adatom.networks.model, "load_model", lambda name: fake_model)
     text = run_demo(tmp_path)

@@ -70,7 +70,7 @@ def test_a_crop_keeps_its_place_when_the_lattice_replaces_its_scale(truth, tmp_p
     write_image(shown, tmp_path / "crop.zarr")
     kept = atoms[(atoms["y"] > 2.2) & (atoms["x"] > 4.2)]
     monkeypatch.setattr(
-        adatom.detect.atoms, "find_atoms_by_part", lambda frame, model, config, done: [kept]
+        adatom.detect.atoms, "find_atoms_by_part", lambda frame, model, config, done, view: [kept]
     )
     run = analyze_image(tmp_path / "crop.zarr", tmp_path, config=AnalyzeConfig(material="MoS2"))
     add_runs(tmp_path / "lib", [run.folder])

@@ -1,6 +1,7 @@
 """The whole step from an image to its atoms table."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from adatom.core.threads import limit_blas
 from adatom.detect.parts import Part, Seams, is_cut, split_image
 from adatom.detect.peaks import Peaks, find_peaks
 from adatom.detect.predict import predict_classes
+from adatom.detect.profile import Profile
 from adatom.detect.refine import RefineConfig, Refined, refine_positions
 from adatom.detect.scores import calibrate_column, calibrate_labels, measure_evidence
 from adatom.detect.series import find_series_atoms
@@ -38,7 +40,25 @@ class FindConfig(Config):
 DEFAULT = FindConfig()
 
 
-def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT) -> pd.DataFrame:
+@dataclass(frozen=True)
+class View:
+    """What the network looks at in place of an image as it was taken.
+
+    Attributes
+    ----------
+    image : DataArray
+        Dims (y, x), pixel by pixel the scene of the image, as another lens would show it.
+    profile : Profile
+        Shape of a column in the image as it was taken, to which positions are fitted.
+    """
+
+    image: xr.DataArray
+    profile: Profile
+
+
+def find_atoms(
+    image: xr.DataArray, model: Model, *, config: FindConfig = DEFAULT, view: View | None = None
+) -> pd.DataFrame:
     """Find the atoms, or atomic columns, of one image or one focal series.
 
     Parameters
@@ -51,6 +71,8 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         What `load_model` gives.
     config : FindConfig
         Thresholds.
+    view : View, optional
+        What the network looks at instead, of a single image.
 
     Returns
     -------
@@ -65,9 +87,9 @@ def find_atoms(image: xr.DataArray, model: Model, *, config: FindConfig = DEFAUL
         If the image has no pixel size.
     ImageError
         If it is not one image, its values are not finite, or its pixels are outside the model's
-        range.
+        range; if the view has other pixels.
     """
-    tables = list(find_atoms_by_part(image, model, config=config))
+    tables = list(find_atoms_by_part(image, model, config=config, view=view))
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
 
 
@@ -77,12 +99,13 @@ def find_atoms_by_part(
     *,
     config: FindConfig = DEFAULT,
     done: Iterable[pd.DataFrame] = (),
+    view: View | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Find the atoms of an image or a focal series, a large image part by part.
 
     Parameters
     ----------
-    image, model, config
+    image, model, config, view
         As of `find_atoms`.
     done : iterable of DataFrame
         Tables of the first parts, if these were found before.
@@ -97,6 +120,11 @@ def find_atoms_by_part(
     if image.dims not in {("y", "x"), ("focus", "y", "x")}:
         rule = "must have dims (y, x) or (focus, y, x)"
         raise ImageError(f"image: {rule} (got {image.dims}); take one frame at a time")
+    seen = image if view is None else view.image
+    if seen.shape != image.shape or (view is not None and len(seen.shape) != 2):
+        raise ImageError(
+            f"view: must have the pixels of one image {image.shape} (got {seen.shape})"
+        )
     frame = int(image.frame) if "frame" in image.coords else 0
     if "focus" in image.dims or len(card.focal_series) == 1:
         if not list(done):
@@ -112,14 +140,18 @@ def find_atoms_by_part(
             f"image: pixel size must be {low:g} to {high:g} Å for {card.name} "
             f"(got {size[0]:.4g} × {size[1]:.4g} Å)"
         )
-    parts, seams, n_found = split_image(image), Seams(), 0
-    for table, part in zip(done, parts, strict=False):
+    parts = zip(split_image(image), split_image(seen), strict=True)
+    seams, n_found = Seams(), 0
+    for table, (part, _) in zip(done, parts, strict=False):
         seams.note(part, table["y"].to_numpy(), table["x"].to_numpy())
         n_found += len(table)
-    contrast = _measure_whole(image, size, card) if is_cut(image) else None
-    for part in parts:
+    contrast = _measure_whole(seen, size, card) if is_cut(image) else None
+    profile = None if view is None else view.profile
+    for part, looked in parts:
         with limit_blas():
-            columns = seams.drop_repeated(part, _find_in_part(part, size, model, config, contrast))
+            peaks = propose_columns(_load(looked), size, model, contrast=contrast)
+            fitted = _fit_in_part(part, peaks, size, card, config, profile=profile)
+            columns = seams.drop_repeated(part, fitted)
         yield make_atoms(columns, card.labels, frame=frame, first=n_found)
         n_found += len(columns["x"])
         if contrast is not None:
@@ -130,30 +162,39 @@ def _measure_whole(image: xr.DataArray, size: tuple[float, float], card: ModelCa
     """Contrast of an image that is read in parts: an empty part must not be taken for dim atoms."""
     squares, weights = [], []
     for part in split_image(image):
-        values = resample_image(np.asarray(part.image.values, np.float32), size, card.pixel_size)
+        values = resample_image(_load(part), size, card.pixel_size)
         contrast = measure_contrast(values, card.pixel_size, config=card.normalization)
         squares.append(contrast**2)
         weights.append(values.size)
     return float(np.sqrt(np.average(squares, weights=weights)))
 
 
-def _find_in_part(
+def _load(part: Part) -> np.ndarray:
+    return np.asarray(part.image.values, np.float32)
+
+
+def _fit_in_part(
     part: Part,
+    peaks: Peaks,
     size: tuple[float, float],
-    model: Model,
+    card: ModelCard,
     config: FindConfig,
-    contrast: float | None,
+    *,
+    profile: Profile | None,
 ) -> dict[str, np.ndarray]:
-    """Columns of the atoms table for the atoms of one part."""
-    image, card = part.image, model.card
-    values = np.asarray(image.values, np.float32)
-    peaks = propose_columns(values, size, model, contrast=contrast)
+    """Columns of the atoms table for the candidates of one part."""
+    image = part.image
     is_column = calibrate_column(peaks.column, card.calibration)
     kept = is_column >= config.threshold
     is_column, shares = is_column[kept], peaks.shares[kept]
     start = peaks.positions[kept] * card.pixel_size / np.array(size)
     refined = refine_positions(
-        values, start, size, is_counts=is_counted(image), config=config.refine
+        _load(part),
+        start,
+        size,
+        is_counts=is_counted(image),
+        profile=profile,
+        config=config.refine,
     )
     evidence = weigh_labels(shares, refined, size, card)
     label_scores = calibrate_labels(evidence, is_column, card.calibration)

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from adatom.core.config import Config
+from adatom.core.errors import ConfigError
 from adatom.core.journal import Journal
 from adatom.core.materials import Material, get_material
 from adatom.core.memory import release_memory
 from adatom.core.progress import Report, ignore_progress
 from adatom.core.runs import (
     RunRecord,
-    library_versions,
     open_run,
-    plain_values,
     write_record,
 )
 from adatom.core.tables import ATOM_COLUMNS, UNITS
 from adatom.workflows.choose import choose_folders, choose_model_for, list_paths, read_input
 from adatom.workflows.correct import correct_table
 from adatom.workflows.doubts import collect_notes, doubt_kind, doubt_result
+from adatom.workflows.frames import find_in_frames, make_find_config, open_journal, pick_shown
 from adatom.workflows.record import (
     describe_calibration,
     describe_image,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from adatom.core.chemistry import Chemistry
-    from adatom.detect.atoms import FindConfig
     from adatom.images.calibrate import Calibration
     from adatom.networks.model import Model, ModelCard
     from adatom.workflows.correct import Correction
@@ -82,6 +81,11 @@ class AnalyzeConfig(Config):
         None,
         description="TOML file with rules of chemistry (longest bonds, most neighbors) for the "
         "defects; what it leaves out is that of the material.",
+    )
+    restore: Path | None = Field(
+        None,
+        description="Run folder of `adatom restore` of the same image: columns are looked for in "
+        "its object function, and fitted to the electrons with its probe.",
     )
     use_lattice: bool = Field(
         True,
@@ -165,6 +169,8 @@ def analyze_image(
     paths = list_paths(path)
     material = get_material(config.material) if config.material else None
     place = choose_folders(paths[:1], out, config.item)[0]
+    if config.restore is not None and place.resolve() == config.restore.resolve():
+        raise ConfigError(f"restore: {place} would be replaced by what is found in it; give --out")
     step, timings = _make_clock(report)
     with (
         ExitStack() as afterwards,  # left when the run folder is in its place
@@ -184,9 +190,9 @@ def analyze_image(
         rules = _read_rules(config, material or calibration.material)
         source = describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
-        journal = afterwards.enter_context(_open_journal(place, key, model.card, calibration))
+        journal = afterwards.enter_context(open_journal(place, key, model.card, calibration))
         with step("find atoms"):
-            _find_in_frames(calibration.image, model, config, journal, report)
+            find_in_frames(calibration.image, model, config, journal, report)
             said, corrected = _write_atoms(journal, calibration.image, model, config, folder)
         card, device = model.card, str(next(model.network.parameters()).device)
         del model  # with the memory of its last image
@@ -194,8 +200,8 @@ def analyze_image(
         with step("find defects"):
             defects = _find_defects(calibration, card, material, rules, folder)
         with step("write"):
-            summary, view = _write_results(calibration, card, corrected, folder)
-            summary |= _show_defects(calibration, material, defects, folder)
+            summary, view = _write_results(calibration, card, corrected, config, folder)
+            summary |= _show_defects(calibration, material, defects, config, folder)
         notes = collect_notes(paths[0], image, calibration, caught)
         notes += doubt_result(summary, calibration)
         notes += doubt_kind(calibration, card, folder / TABLE) + said
@@ -220,15 +226,6 @@ def analyze_image(
     return RunResult(place, calibration, summary, notes)
 
 
-def _open_journal(
-    place: Path, key: dict[str, Any], card: "ModelCard", calibration: "Calibration"
-) -> Journal:
-    """What is found of one image by one model, beside the place of the run."""
-    key |= {"card": card.model_dump(mode="json"), "versions": library_versions()}
-    key |= {"image": list(calibration.image.shape), "pixel_size": calibration.pixel_size}
-    return Journal(place.with_name(f".{place.stem}.unfinished"), plain_values(key))
-
-
 def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:
     """A context that reports, times and logs a step, and the seconds of the steps done."""
     timings: dict[str, float] = {}
@@ -242,41 +239,6 @@ def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]
         logger.info("%s: %.2f s", name, timings[name])
 
     return step, timings
-
-
-def _find_in_frames(
-    image: "xr.DataArray",
-    model: "Model",
-    config: AnalyzeConfig,
-    journal: Journal,
-    report: Report,
-) -> None:
-    """Find atoms frame by frame and part by part; what the journal holds is done."""
-    from adatom.detect.atoms import find_atoms_by_part
-    from adatom.detect.parts import count_parts
-
-    n_frames = image.sizes.get("frame", 1)
-    n_parts = 1 if model.card.focal_series else count_parts(image)
-    n_units, unit = n_frames * n_parts, "part" if n_parts > 1 else "frame"
-    if journal.n_done:
-        logger.info("%d of %d %ss were done before", journal.n_done, n_units, unit)
-    for index in range(n_frames):
-        first, end = index * n_parts, (index + 1) * n_parts
-        if journal.n_done >= end:
-            continue
-        frame, known = load_frame(image, index), journal.read(first, end)
-        for found in find_atoms_by_part(frame, model, config=_finding(config), done=known):
-            journal.append(found.assign(frame=frame_number(frame)))
-            if n_units > 1:
-                report(journal.n_done, n_units, f"find atoms: {journal.n_done} {unit}s")
-        release_memory()
-
-
-def _finding(config: AnalyzeConfig) -> "FindConfig":
-    from adatom.detect.atoms import FindConfig
-    from adatom.detect.refine import RefineConfig
-
-    return FindConfig(refine=RefineConfig(use_lattice=config.use_lattice))
 
 
 def _write_atoms(
@@ -295,7 +257,7 @@ def _write_atoms(
     named = dict.fromkeys(("intensity", "intensity_err"), units) if units else {}
     with TableWriter(folder, "atoms", units={**UNITS, **named}) as writer:
         for found in journal.read(0, journal.n_done):
-            table, said, corrected = correct_table(image, found, model, _finding(config))
+            table, said, corrected = correct_table(image, found, model, make_find_config(config))
             writer.append(table)
             notes += said
     return notes, corrected
@@ -343,12 +305,11 @@ def _show_defects(
     calibration: "Calibration",
     material: Material | None,
     defects: "DefectRun | None",
+    config: AnalyzeConfig,
     folder: Path,
 ) -> dict[str, Any]:
     """Write structure and figures of the defects; return what the summary says of them."""
     from adatom.core.table_files import TableParts
-    from adatom.images.resample import shrink_image
-    from adatom.images.units import pick_image
     from adatom.report.figures import write_defect_figures
     from adatom.structures.write import write_structure
     from adatom.workflows.defects import NamedAtoms
@@ -361,7 +322,7 @@ def _show_defects(
     if defects is None:
         return {"defects": [], "grains": [], "strain": {}, "rules": None}
     if defects.shown is not None:
-        shown = shrink_image(pick_image(load_frame(calibration.image)))
+        shown = pick_shown(calibration.image, config)
         write_defect_figures(shown, defects.shown, defects.strain, folder)
     return defects.summary
 
@@ -370,6 +331,7 @@ def _write_results(
     calibration: "Calibration",
     card: "ModelCard",
     corrected: "Correction | None",
+    config: AnalyzeConfig,
     folder: Path,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Write the figures; return the summary, and where the image lies."""
@@ -383,7 +345,7 @@ def _write_results(
     distances = find_neighbor_distances(TableParts(table, ("frame", "x", "y")))
     parts = TableParts(table, (*ATOM_COLUMNS, "x_err", "y_err"))
     summary = summarize_atoms(parts, card.labels, _find_area(image), distances)
-    shown = shrink_image(pick_image(load_frame(image)))
+    shown = pick_shown(image, config)
     shown = shown.assign_attrs(units=_name_intensities(image) or "")
     better = None if corrected is None else shrink_image(pick_image(corrected.series))
     view = write_figures(shown, distances, calibration.material, folder, corrected=better)

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adatom.core.errors import FileError
+from adatom.core.errors import ConfigError, FileError
 from adatom.core.materials import Material
-from adatom.core.runs import SUFFIX
+from adatom.core.runs import SUFFIX, find_checksum
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,10 +79,27 @@ def read_input(paths: Sequence[Path], config: "AnalyzeConfig") -> "xr.DataArray"
     Returns
     -------
     DataArray
-        An image or a movie; a focal series where there are defoci or several files.
+        An image or a movie; a focal series where there are defoci or several files; with
+        `config.restore` the electrons that were restored.
     """
-    image = _read_images(paths, config)
+    if config.restore is None:
+        image = _read_images(paths, config)
+    else:
+        image = _read_restored(paths, config.restore, config)
     return image if config.energy is None else image.assign_attrs(energy_eV=config.energy)
+
+
+def _read_restored(paths: Sequence[Path], folder: Path, config: "AnalyzeConfig") -> "xr.DataArray":
+    from adatom.workflows.restored import Restored
+
+    for name in ("pixel_size", "item", "focus"):
+        if (given := getattr(config, name)) is not None:
+            raise ConfigError(
+                f"{name}: is that of the restored run; leave it out with restore (got {given})"
+            )
+    restored = Restored(folder)
+    restored.check_source("; ".join(find_checksum(path) for path in paths))
+    return restored.read_electrons()
 
 
 def _read_images(paths: Sequence[Path], config: "AnalyzeConfig") -> "xr.DataArray":
