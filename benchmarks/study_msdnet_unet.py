@@ -7,6 +7,7 @@ on. Hours on two cores; with `--quick`, a few steps of small networks, about a m
 """
 
 import argparse
+import itertools
 import json
 import shutil
 import sys
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from adatom.core.progress import show_progress
 from adatom.core.workers import count_cores
@@ -26,6 +28,7 @@ from adatom.learn.focal import draw_held_out, score_series
 from adatom.networks.model import Model, load_model, save_model
 from adatom.plots.style import COLORS
 from adatom.simulate.recipe import HrtemRecipe, load_recipe
+from bench_hrtem import DECADES, N_BOUND, find_bound
 
 COMPACT = {"kind": "unet", "widths": (16, 32, 64, 128)}
 ARMS: dict[str, dict] = {
@@ -62,6 +65,8 @@ AGAINST = {  # what F1 is drawn against
     "pixel_size": "pixel size, Å",
 }
 N_BINS, N_BOOTSTRAPS = 6, 2000
+SHOWN = 160  # pixels of the example
+MARKS = {"Mo": "red", "S2": "lime", "S1": "blue"}
 
 
 class Budget(NamedTuple):
@@ -73,10 +78,11 @@ class Budget(NamedTuple):
     n_calibration: int
     n_series: int
     n_validation: int = 48
+    n_bound: int = N_BOUND
 
 
 WHOLE = Budget(n_steps=1200, n_search=150, n_seeds=3, n_calibration=100, n_series=500)
-QUICK = Budget(n_steps=6, n_search=2, n_seeds=1, n_calibration=0, n_series=4, n_validation=2)
+QUICK = Budget(6, n_search=2, n_seeds=1, n_calibration=0, n_series=4, n_validation=2, n_bound=4)
 
 
 def main() -> int:
@@ -105,9 +111,9 @@ def main() -> int:
                 tables.append(rows.assign(**told, series_dose=n_images * rows["dose"]))
     scores = pd.concat(tables, ignore_index=True)
     scores.to_parquet(out / "scores.parquet")
-    figures = summarize(scores)
-    print(figures["arms"].round(3).to_string(), "\n")
-    print(figures["differences"].round(3).to_string())
+    figures = summarize(scores) | {"vacancies": find_vacancies(scores, budget.n_bound)}
+    for table in figures.values():
+        print(table.round(3).to_string(), "\n")
     draw_histograms(scores).savefig(out / "histograms.png", dpi=160)
     draw_dependence(scores).savefig(out / "dependence.png", dpi=160)
     draw_example(out, [arm for arm in options.arms if arm in SMALL]).savefig(
@@ -228,6 +234,23 @@ def summarize(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
+def find_vacancies(scores: pd.DataFrame, n_bound: int) -> pd.DataFrame:
+    """F1 of S1 by decade of the dose of a series, and the best that any method can reach."""
+    rows = []
+    for name, recipe_name in SETS.items():
+        bound = find_bound(load_recipe(recipe_name), n_bound)
+        for arm, mine in scores[scores["set"] == name].groupby("arm", sort=False):
+            row = {"set": name, "arm": arm}
+            for low, high in itertools.pairwise(DECADES):
+                part = mine[mine["series_dose"].between(low, high)]
+                row[f"S1 from {low:.0e}"] = count_f1(part, "S1")
+                if "atoms_f1" in part:
+                    row[f"atoms S1 from {low:.0e}"] = count_f1(part, "S1", "atoms_")
+                row[f"bound from {low:.0e}"] = bound[f"{low:.0e}"]
+            rows.append(row)
+    return pd.DataFrame(rows).set_index(["set", "arm"])
+
+
 def count_f1(rows: pd.DataFrame, label: str, prefix: str = "") -> float:
     """F1 of a label, all columns of all series together."""
     n_true, n_found, n_right = (
@@ -294,32 +317,44 @@ def draw_dependence(scores: pd.DataFrame) -> Figure:
                 )
             if column == "series_dose":
                 ax.set_xscale("log")
+                ax.set_xlim(1e3, 1e5)
+                ax.xaxis.set_minor_formatter(NullFormatter())
             ax.tick_params(labelsize=8)
         row[0].set_ylabel(f"F1, {name}")
     for ax, text in zip(axes[-1], AGAINST.values(), strict=True):
         ax.set_xlabel(text, fontsize=8)
-    handles = [axes[0, 0].plot([], [], color=color(arm), label=arm)[0] for arm in ARMS]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(ARMS), frameon=False)
+    shown = scores["arm"].unique()
+    handles = [axes[0, 0].plot([], [], color=color(arm), label=arm)[0] for arm in shown]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(shown), frameon=False)
     return figure
 
 
 def draw_example(out: Path, arms: Iterable[str], index: int = 3) -> Figure:
-    """A held-out series on graphene, and what every network draws of it."""
+    """A held-out series on graphene, its columns, and what every network draws of it."""
     from adatom.detect.focal import draw_maps
 
-    series, _ = draw_held_out(load_recipe(SETS["on graphene"]), SPLIT, index)
+    series, truth = draw_held_out(load_recipe(SETS["on graphene"]), SPLIT, index)
     arms = list(arms)
-    figure = Figure(figsize=(2.2 * (3 + len(arms)), 2.5), layout="constrained")
-    axes = figure.subplots(1, 3 + len(arms))
-    for ax, image in zip(axes, series, strict=False):
-        ax.imshow(image, cmap="gray")
-        ax.set_title(f"{float(image.focus):+.0f} Å", fontsize=9)
-    for ax, arm in zip(axes[3:], arms, strict=True):
+    n_shown = max(len(series) + 1, len(arms))
+    figure = Figure(figsize=(2.6 * n_shown, 5.7), layout="constrained")
+    above, below = figure.subplots(2, n_shown)
+    part = {"y": slice(0, SHOWN), "x": slice(0, SHOWN)}
+    for ax, image in zip(above, series, strict=False):
+        ax.imshow(image.isel(part), cmap="gray")
+        ax.set_title(f"taken at {float(image.focus):+.0f} Å", fontsize=9)
+    x, y = series["x"].to_numpy()[:SHOWN], series["y"].to_numpy()[:SHOWN]
+    for label, mark in MARKS.items():
+        of_label = truth[truth["label"] == label]
+        above[len(series)].plot(of_label["x"], of_label["y"], "o", ms=4, color=mark, label=label)
+    above[len(series)].set(xlim=(x[0], x[-1]), ylim=(y[-1], y[0]), aspect="equal", facecolor="k")
+    above[len(series)].set_title("truth: Mo red, S2 green, S1 blue", fontsize=9)
+    for ax, arm in zip(below, arms, strict=False):
         maps = draw_maps(series, load_model(out / name_run(arm, 1) / "study.json")).values
-        ax.imshow(np.moveaxis(maps[[0, 1, 2]], 0, -1).clip(0, 1))
-        ax.set_title(f"{arm}: Mo, S2, S1 red, green, blue", fontsize=7)
-    for ax in axes:
-        ax.set_axis_off()
+        ax.imshow(np.moveaxis(maps[[0, 1, 2], :SHOWN, :SHOWN], 0, -1).clip(0, 1))
+        ax.set_title(arm, fontsize=9)
+    for ax in (*above, *below):
+        ax.set(xticks=[], yticks=[])
+        ax.set_visible(ax.has_data())
     return figure
 
 
