@@ -82,6 +82,43 @@ def reconvolve(object_function: torch.Tensor, views: ProbeViews) -> torch.Tensor
     return _filter(object_function, views.transfer * gain)
 
 
+def project_back(values: torch.Tensor, views: ProbeViews) -> torch.Tensor:
+    """Adjoint of `reconvolve`: what each pixel of an object function has to do with an image.
+
+    Parameters
+    ----------
+    values : (B, H, W) tensor
+        An image, which goes on by reflection.
+    views : ProbeViews
+        Of `view_probe`.
+
+    Returns
+    -------
+    (B, H, W) tensor
+        Of ones: how much of an object function's light falls into the image.
+    """
+    gain = 1 / views.spot.clamp_min(1 / MOST_GAIN)
+    return _filter(values, views.transfer.conj() * gain)
+
+
+def match_probe(image: torch.Tensor, views: ProbeViews) -> torch.Tensor:
+    """Correlate an image with the probe.
+
+    Parameters
+    ----------
+    image : (B, H, W) tensor
+        Any values; they go on by reflection.
+    views : ProbeViews
+        Of `view_probe`.
+
+    Returns
+    -------
+    (B, H, W) tensor
+        White noise of variance 1 becomes noise of variance 1 / `views.area`.
+    """
+    return _filter(image, views.transfer.conj())
+
+
 def blur_to_spots(points: torch.Tensor, views: ProbeViews) -> torch.Tensor:
     """Object function of points, as `DeepSTEM` draws it.
 
@@ -125,7 +162,7 @@ def look(
     """
     image = image.float()
     read_variance = read_noise[:, None, None] ** 2
-    matched = _filter(image, views.transfer.conj())
+    matched = match_probe(image, views)
     scale, variance = measure_contrast(image, views, read_noise)
     unit = scale * views.area / views.spot_area
     power = views.transfer.abs() ** 2
@@ -166,7 +203,7 @@ def measure_contrast(
     """
     mean = image.mean((1, 2), keepdim=True).clamp_min(_LEAST)
     noise = (mean + read_noise[:, None, None] ** 2) / views.area
-    matched = _filter(image, views.transfer.conj())
+    matched = match_probe(image, views)
     variance = (matched.var((1, 2), keepdim=True) - noise).clamp_min(0)
     return (mean**2 + variance).sqrt(), variance
 

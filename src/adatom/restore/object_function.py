@@ -9,7 +9,6 @@ import xarray as xr
 
 from adatom.core.errors import ConfigError, ImageError
 from adatom.images.units import pixel_size
-from adatom.networks.probe_views import reconvolve, view_probe
 from adatom.networks.restorer import Restorer
 from adatom.optics.microscope import Microscope, find_band_limit
 from adatom.optics.probe import make_point_image
@@ -20,6 +19,7 @@ from adatom.restore.classical import (
 )
 from adatom.restore.electrons import RESTORE, Gain, RestoreConfig, fit_gain
 from adatom.restore.imaging import Restoration, check_image_and_probe
+from adatom.restore.poisson_fit import fit_electrons
 from adatom.restore.support import SupportConfig, judge_support, split_band
 from adatom.simulate.objects import COARSEST, N_PROBE
 
@@ -167,7 +167,7 @@ def count_electrons(
 def restore_by_network(
     image: np.ndarray, probe: np.ndarray, restorer: Restorer, *, read_noise: float = 0.0
 ) -> Restoration:
-    """Restore an object function by DeepSTEM.
+    """Restore an object function: by DeepSTEM, and from there by steps of the Poisson likelihood.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def restore_by_network(
     if min(image.shape) < least:
         raise ImageError(f"image: must have {least} pixels at least (got shape {image.shape})")
     padded = np.pad(np.asarray(image, np.float32), rim, mode="reflect")
-    total = np.zeros((3, *padded.shape), np.float32)
+    total = np.zeros((2, *padded.shape), np.float32)
     weights = np.zeros(padded.shape, np.float32)
     spot = torch.from_numpy(np.asarray(probe, np.float32))[None]
     noise = torch.tensor([read_noise])
@@ -208,24 +208,20 @@ def restore_by_network(
             weight = np.outer(*(_fade(n) for n in part.shape)).astype(np.float32)
             total[:, rows, columns] += weight * _run(part, spot, noise, restorer)
             weights[rows, columns] += weight
-    inside = np.s_[:, rim:-rim, rim:-rim]
-    sharp, smooth, expected = (total / weights)[inside]
-    area = view_probe(spot, (padded.shape[0], padded.shape[1])).spot_area
-    return Restoration(sharp, expected, smooth, spot_px=float(area / (2 * np.pi)) ** 0.5)
+    sharp, smooth = (total / weights)[:, rim:-rim, rim:-rim]
+    return fit_electrons(image, probe, (sharp, smooth), read_noise=read_noise)
 
 
 def _run(
     part: np.ndarray, spot: torch.Tensor, noise: torch.Tensor, restorer: Restorer
 ) -> np.ndarray:
-    """Object function, background and their image, (3, H, W)."""
+    """Object function and background, (2, H, W)."""
     step = restorer.network.step
     height, width = part.shape
     whole = np.pad(part, [(0, -height % step), (0, -width % step)], mode="reflect")
     with torch.inference_mode():
         sharp, smooth = restorer.network(torch.from_numpy(whole)[None], spot, noise)
-        views = view_probe(spot, (whole.shape[0], whole.shape[1]))
-        expected = (reconvolve(sharp, views) + smooth).clamp_min(0)
-    return torch.stack([sharp, smooth, expected])[:, 0, :height, :width].numpy()
+    return torch.stack([sharp, smooth])[:, 0, :height, :width].numpy()
 
 
 def _cut(n_pixels: int, step: int) -> list[slice]:
