@@ -117,7 +117,7 @@ def main() -> int:
     draw_histograms(scores).savefig(out / "histograms.png", dpi=160)
     draw_dependence(scores).savefig(out / "dependence.png", dpi=160)
     draw_example(out, [arm for arm in options.arms if arm in SMALL]).savefig(
-        out / "example.png", dpi=160
+        out / "example.png", dpi=100
     )
     if options.json:
         records = {name: found.reset_index().to_dict("records") for name, found in figures.items()}
@@ -296,7 +296,7 @@ def draw_histograms(scores: pd.DataFrame) -> Figure:
             ax.hist(rows["f1"], edges, weights=share, histtype="step", color=color(arm), label=arm)
         ax.set(title=name, xlabel="F1 of a series", xlim=(0, 1))
     figure.axes[0].set_ylabel("series, %")
-    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper center")
     return figure
 
 
