@@ -139,3 +139,11 @@ def test_images_that_cannot_be_restored_are_refused():
         restore_image(image.expand_dims("frame"), SCOPE, config=WIENER)
     with pytest.raises(ImageError, match="finite"):
         restore_image(to_image(np.full((64, 64), np.nan)), SCOPE, config=WIENER)
+
+
+def test_the_smallest_image_is_restored_and_a_smaller_one_refused(restorer):
+    example = make_example()
+    found = restore_by_network(example.image[:33, :40], example.probe, restorer)
+    assert found.object_function.shape == (33, 40)
+    with pytest.raises(ImageError, match=r"must have 33 pixels at least \(got shape \(32, 40\)\)"):
+        restore_by_network(example.image[:32, :40], example.probe, restorer)

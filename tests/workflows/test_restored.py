@@ -9,6 +9,7 @@ from skimage.feature import peak_local_max
 
 from adatom import cli
 from adatom.core.errors import ConfigError, FileError
+from adatom.core.runs import read_record
 from adatom.images.write import write_image
 from adatom.optics.microscope import Microscope
 from adatom.optics.probe import make_point_image
@@ -62,6 +63,9 @@ def test_columns_are_found_where_the_image_shows_a_false_lattice(folder, tmp_pat
     assert len(misled.atoms) > len(columns)
     assert any("restored object function" in note for note in found.warnings)
     assert (found.folder / "figures" / "image.png").exists()
+    assert read_record(found.folder)["config"]["restore"] == str(
+        (folder / "still.adatom").resolve()
+    )
 
 
 def test_the_view_of_a_frame_has_its_probe_and_no_aberrations(folder):

@@ -194,7 +194,7 @@ def restore_by_network(
     check_image_and_probe(image, probe)
     if probe.shape[0] != probe.shape[1] or probe.shape[0] % 2 == 0:
         raise ImageError(f"probe: must be a square of odd side (got shape {probe.shape})")
-    rim, least = RIM, max(probe.shape[0] // 2 + 1 - 2 * RIM, RIM + 1)
+    rim, least = RIM, max(probe.shape[0] // 2, RIM) + 1  # what is reflected at a border
     if min(image.shape) < least:
         raise ImageError(f"image: must have {least} pixels at least (got shape {image.shape})")
     padded = np.pad(np.asarray(image, np.float32), rim, mode="reflect")

@@ -162,15 +162,13 @@ def analyze_image(
         is at work on it; nothing is left behind then.
     """
     from adatom.images.calibrate import calibrate_image
-    from adatom.networks.model import load_model
     from adatom.report.page import write_report
 
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     paths = list_paths(path)
     material = get_material(config.material) if config.material else None
     place = choose_folders(paths[:1], out, config.item)[0]
-    if config.restore is not None and place.resolve() == config.restore.resolve():
-        raise ConfigError(f"restore: {place} would be replaced by what is found in it; give --out")
+    config = _keep_restored(config, place)
     step, timings = _make_clock(report)
     with (
         ExitStack() as afterwards,  # left when the run folder is in its place
@@ -184,9 +182,7 @@ def analyze_image(
             calibration = calibrate_image(image, material=material)
             logger.info(calibration.message)
         with step("load model"):
-            name, choice = choose_model_for(config.model, material, calibration)
-            logger.info("%s: %s", name, choice)
-            model = load_model(name)
+            name, choice, model = _load_model(config, material, calibration)
         rules = _read_rules(config, material or calibration.material)
         source = describe_input(paths, config.item)
         key = {"input": source["sha256"], "config": config.model_dump(), "model": name}
@@ -224,6 +220,27 @@ def analyze_image(
         write_record(record, folder)
         write_report(folder)
     return RunResult(place, calibration, summary, notes)
+
+
+def _keep_restored(config: AnalyzeConfig, place: Path) -> AnalyzeConfig:
+    """The same with the whole path of what was restored, which the run must not replace."""
+    if config.restore is None:
+        return config
+    whole = config.restore.resolve()
+    if place.resolve() == whole:
+        raise ConfigError(f"restore: {place} would be replaced by what is found in it; give --out")
+    return config.model_copy(update={"restore": whole})
+
+
+def _load_model(
+    config: AnalyzeConfig, material: Material | None, calibration: "Calibration"
+) -> tuple[str, str, "Model"]:
+    """Name of the model, why it was chosen, and the model."""
+    from adatom.networks.model import load_model
+
+    name, choice = choose_model_for(config.model, material, calibration)
+    logger.info("%s: %s", name, choice)
+    return name, choice, load_model(name)
 
 
 def _make_clock(report: Report) -> tuple[Callable[[str], Any], dict[str, float]]:
