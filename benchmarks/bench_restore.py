@@ -10,44 +10,39 @@ likelihood ratio. Steps, edges, and images without columns: `restore_cases.py`. 
 
 Images, restored objects and networks are kept in a folder: a stopped benchmark continues there.
 On one core 20 (60 kV) or 50 s (80 kV) an image to simulate, a quarter of a minute for it by all
-methods at all doses, and four minutes a network; `--quick`, two small images, under a minute.
+methods at all doses, four minutes a network, and half an hour for the networks that learn on the
+images themselves; `--quick`, two small images, about a minute.
 """
 
 import argparse
 import json
 import sys
 import time
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from adatom.detect.bounds import rare_label_bound
-from adatom.networks.restorer import load_restorer
+from adatom.networks.model import load_model
 from adatom.networks.unet import UNet
-from adatom.restore.classical import (
-    TotalVariationConfig,
-    restore_richardson_lucy,
-    restore_total_variation,
-    restore_wiener,
-)
-from adatom.restore.imaging import Restoration
-from adatom.restore.object_function import restore_by_network
 from restore_cases import Case, find_invented, list_cases, measure_cases, print_cases
 from restore_finders import (
-    Method,
     Training,
     count_invented,
     cross_validate,
     find_classical,
     find_learned,
+    find_shipped,
     load_finder,
     measure_sites,
     square_errors,
     vote_columns,
+    vote_sulfur,
     vote_vacancies,
 )
 from restore_images import FULL, SMALL, Scene, load_scene
+from restore_methods import JUDGED, Method, list_methods
 from restore_pictures import draw_cases, draw_methods
 from restore_scores import (
     bootstrap,
@@ -63,10 +58,10 @@ from restore_scores import (
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
 DECIDED, WRONG_DOSES = (1e3, 3e3), (1e3, 3e3, 1e4)  # where goals are asked; and where both probes
 CASE_DOSES, SHOWN_DOSE, N_EXPOSURES = (1e3, 1e4), 1e3, 4
-WHOLE = (FULL, DOSES, Training(240, 1000))
-QUICK = (SMALL, CASE_DOSES, Training(8, 20))
+WHOLE = (FULL, DOSES, Training(240, 1000), {"n_frames": 16, "n_steps": 600})
+QUICK = (SMALL, CASE_DOSES, Training(8, 20), {"n_frames": 1, "n_steps": 2})
+FINDER = "haadf-mx2"
 WRONG = ", wrong probe"
-WEIGHT = 0.001  # of the total variation, which the search takes at 1e3 to 1e4 e/Å²
 # How images become a figure. F1: right, found and true ones; ratio: a sum over a sum.
 FIGURES = {
     "PSNR": take_mean,
@@ -74,6 +69,7 @@ FIGURES = {
     "F1 window": take_f1,
     "F1 network": take_f1,
     "columns": take_f1,
+    "S sites": take_f1,
     "position": take_root,
     "peaks invented": take_ratio,
     "S invented": take_ratio,
@@ -82,38 +78,8 @@ FIGURES = {
 }
 HIGHER = ("PSNR", "SSIM", "F1 window", "F1 network")  # of these a restoration is to be judged
 LOST_SHARE, NEAR_BOUND = 0.1, 0.05
+ENOUGH, OF_RAW, OF_FINDER = 0.95, 1 / 3, 1.1  # F1 of S sites; the dose for it, in those of others
 
-
-def keep_raw(counts: np.ndarray, _: np.ndarray) -> Restoration:
-    return Restoration(counts.astype(float), counts.astype(float))
-
-
-def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
-    """Total variation of one weight, stopped where held-out electrons stop it without.
-
-    The search of `restore_total_variation` for both takes ten times as long.
-    """
-    n_iterations = restore_richardson_lucy(counts, probe).n_iterations
-    config = TotalVariationConfig(weight=WEIGHT, n_iterations=n_iterations)
-    return restore_total_variation(counts, probe, config=config)
-
-
-def restore_deepstem(counts: np.ndarray, probe: np.ndarray) -> Restoration:
-    """The shipped network, which was trained on simulation by the linear model."""
-    found = restore_by_network(counts, probe, load_restorer("deepstem"))
-    return replace(found, object_function=found.sharpen())
-
-
-# Electrons per pixel and the probe, as the image of a point shows it, to the object function.
-# Goals are asked of methods whose names begin with "DeepSTEM".
-METHODS: dict[str, Method] = {
-    "raw": keep_raw,
-    "Wiener": restore_wiener,
-    "RL": restore_richardson_lucy,
-    "RL-TV": restore_variation,
-    "DeepSTEM": restore_deepstem,
-}
-NEW = "DeepSTEM"
 
 Rows = dict[str, np.ndarray]  # of each figure what is known of each image, (N, …)
 Results = dict[tuple[float, str], Rows]
@@ -129,35 +95,42 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     options = parser.parse_args()
     out = options.out / "quick" if options.quick else options.out
-    field, doses, training = QUICK if options.quick else WHOLE
+    field, doses, training, own = QUICK if options.quick else WHOLE
     n_images = 2 if options.quick else options.images
     scenes = [load_scene(out / "images", "sheet", number, field) for number in range(n_images)]
+    methods = list_methods(scenes, doses, out / "own", **own)
     finders = {
         name: load_finder(name, method, out / "finders", field, training)
-        for name, method in METHODS.items()
+        for name, method in methods.items()
     }
     bounds = find_bounds(scenes, doses)
-    results, thresholds = measure(scenes, doses, finders, out)
+    results, thresholds = measure(scenes, doses, methods, finders, out)
     figures = summarize(results)
     print_table(figures, bounds)
     pace = np.mean([rows["time"][:, 1].mean() for rows in results.values()]) / field.side**2
     print(f"Wiener: {1e6 * pace:.2g} s a megapixel; the column time counts in units of it\n")
     print_lead(results)
+    needed = find_doses(scenes, results)
+    print_doses(needed)
     cases = list_cases(out / "images", field, scenes[0])
     objects = {
-        (dose, case.name, name): restore_case(name, case, dose, out)
+        (dose, case.name, name): restore_case((name, method), case, dose, out)
         for dose in CASE_DOSES
         for case in cases
-        for name in METHODS
+        for name, method in methods.items()
     }
     found = measure_cases(cases, objects, finders, thresholds)
-    print_cases(found, tuple(METHODS))
-    draw_methods(scenes[0], SHOWN_DOSE, shown(scenes[0], out), out / "methods.png")
+    print_cases(found, tuple(methods))
+    shown = {
+        name: restore((name, method), scenes[0], SHOWN_DOSE, (0, 0), out)[0]
+        for name, method in methods.items()
+    }
+    draw_methods(scenes[0], SHOWN_DOSE, shown, out / "methods.png")
     draw_cases(cases, objects, CASE_DOSES[0], out / "cases.png")
-    missed = [] if options.quick else find_missed(results, bounds, found)
+    missed = [] if options.quick else find_missed(results, bounds, found, needed)
     if options.json:
         told = {f"{dose:g} {name}": rows for (dose, name), rows in figures.items()}
-        told |= {"bounds": bounds, "cases": found, "missed": missed}
+        told |= {"bounds": bounds, "cases": found, "doses": needed, "missed": missed}
         options.json.write_text(json.dumps(told, indent=1))
     print("missed:", "; ".join(missed) or "none")
     return int(bool(missed) and options.check)
@@ -172,16 +145,23 @@ def find_bounds(scenes: list[Scene], doses: tuple[float, ...]) -> dict[float, fl
 
 
 def restore(
-    name: str, scene: Scene, dose: float, keys: tuple[int, ...], out: Path, *, wrong: bool = False
+    named: tuple[str, Method],
+    scene: Scene,
+    dose: float,
+    keys: tuple[int, ...],
+    out: Path,
+    *,
+    wrong: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Object of one exposure and the processor's seconds that it took; kept in a file."""
+    name, method = named
     numbers = "_".join(map(str, keys))
     path = out / "restored" / name / f"{dose:g}_{numbers}{'_wrong' * wrong}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         counts = scene.count(dose, *keys)
         start = time.process_time()
-        found = METHODS[name](counts, scene.wrong_probe if wrong else scene.probe).object_function
+        found = method(counts, scene.wrong_probe if wrong else scene.probe).object_function
         seconds = time.process_time() - start
         part = path.with_suffix(".part.npz")
         np.savez(part, found=found.astype(np.float32), seconds=seconds)
@@ -190,30 +170,28 @@ def restore(
         return file["found"].astype(float), float(file["seconds"])
 
 
-def restore_case(name: str, case: Case, dose: float, out: Path) -> list[np.ndarray]:
+def restore_case(named: tuple[str, Method], case: Case, dose: float, out: Path) -> list[np.ndarray]:
     """Objects of several exposures of a case."""
-    return [
-        restore(name, case.scene, dose, (case.key, number), out)[0] for number in range(N_EXPOSURES)
-    ]
-
-
-def shown(scene: Scene, out: Path) -> dict[str, np.ndarray]:
-    """Objects of the exposure that is drawn."""
-    return {name: restore(name, scene, SHOWN_DOSE, (0, 0), out)[0] for name in METHODS}
+    numbers = range(N_EXPOSURES)
+    return [restore(named, case.scene, dose, (case.key, number), out)[0] for number in numbers]
 
 
 def measure(
-    scenes: list[Scene], doses: tuple[float, ...], finders: dict[str, UNet], out: Path
+    scenes: list[Scene],
+    doses: tuple[float, ...],
+    methods: dict[str, Method],
+    finders: dict[str, UNet],
+    out: Path,
 ) -> tuple[Results, Thresholds]:
     """Figures of all images by each method at each dose, and what counts as a column."""
     position_bounds = np.array([find_position_bound(scene) for scene in scenes])
     results: Results = {}
     thresholds: Thresholds = {}
     for dose in doses:
-        for name in METHODS:
+        for name, method in methods.items():
             for wrong in (False, True) if dose in WRONG_DOSES and name != "raw" else (False,):
                 pairs = [
-                    restore(name, scene, dose, (0, number), out, wrong=wrong)
+                    restore((name, method), scene, dose, (0, number), out, wrong=wrong)
                     for number, scene in enumerate(scenes)
                 ]
                 found = [pair[0] for pair in pairs]
@@ -240,6 +218,8 @@ def measure_method(
     blobs = [find_classical(image / dose, scene) for image, scene in pairs]
     votes = [vote_columns(*pair) for pair in zip(blobs, scenes, strict=True)]
     levels, rows["columns"] = cross_validate(votes)
+    sulfur = [vote_sulfur(*pair) for pair in zip(blobs, scenes, strict=True)]
+    _, rows["S sites"] = cross_validate(sulfur)
     right, n_found, n_true = rows["columns"].T
     rows["peaks invented"] = np.stack([100 * (n_found - right), n_true], 1)
     rows["position"] = np.array(
@@ -305,22 +285,76 @@ def compare(
     return bootstrap(both, subtract)
 
 
-def find_missed(results: Results, bounds: dict[float, float], cases: list[dict]) -> list[str]:
+def find_doses(scenes: list[Scene], results: Results) -> dict[str, tuple[float, float, float]]:
+    """Dose at which S sites are found well enough, and its interval: LoG, and the shipped finder.
+
+    Interpolated over the logarithm; infinite where no dose is enough.
+    """
+    rows = {key: row["S sites"] for key, row in results.items() if not key[1].endswith(WRONG)}
+    model = load_model(FINDER)
+    for dose in {dose for dose, _ in results}:
+        found = [
+            find_shipped(model, scene.count(dose, 0, number), scene)
+            for number, scene in enumerate(scenes)
+        ]
+        votes = [vote_sulfur(*pair) for pair in zip(found, scenes, strict=True)]
+        rows[dose, FINDER] = cross_validate(votes)[1]
+    needed = {}
+    for name in dict.fromkeys(name for _, name in rows):
+        doses = sorted(dose for dose, other in rows if other == name)
+        whole = np.concatenate([rows[dose, name] for dose in doses], axis=1)
+        needed[name] = bootstrap(whole, partial(take_dose, np.array(doses)))
+    return needed
+
+
+def take_dose(doses: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Of what is right, found and true at each dose, (..., N, 3 doses): where F1 is enough."""
+    curves = np.stack([take_f1(part) for part in np.split(rows, len(doses), axis=-1)], axis=-1)
+    found = []
+    for curve in curves:
+        above = np.flatnonzero(curve >= ENOUGH)
+        if not len(above):
+            found.append(np.inf)
+        elif above[0] == 0:
+            found.append(doses[0])
+        else:
+            ends = slice(above[0] - 1, above[0] + 1)
+            found.append(np.exp(np.interp(ENOUGH, curve[ends], np.log(doses[ends]))))
+    return np.array(found)
+
+
+def print_doses(needed: dict[str, tuple[float, float, float]]) -> None:
+    cells = (f"{name} {v:.3g} ({low:.3g} to {high:.3g})" for name, (v, low, high) in needed.items())
+    print(f"e/Å² for an F1 of S sites of {ENOUGH} (LoG; {FINDER} on the raw image):")
+    print("  " + ", ".join(cells) + "\n")
+
+
+def find_missed(
+    results: Results,
+    bounds: dict[float, float],
+    cases: list[dict],
+    needed: dict[str, tuple[float, float, float]],
+) -> list[str]:
     """No method beats the bound, and what is asked of DeepSTEM."""
     missed = []
     for (dose, name), rows in results.items():
         _, low, _ = bootstrap(rows["F1 window"], take_f1)
         if low > bounds[dose] + 0.02:
             missed.append(f"{name} at {dose:g} beats the bound")
-    old = [name for name in METHODS if not name.startswith(NEW)]
-    for name in METHODS:
-        if name.startswith(NEW):
-            missed += find_lost(results, name, old) + find_invented(cases, name)
-            missed += [
-                f"{name}: {NEAR_BOUND} below the bound at {dose:g}"
-                for dose in DECIDED
-                if best_f1(results[dose, name]) < bounds[dose] - NEAR_BOUND
-            ]
+    names = dict.fromkeys(name.removesuffix(WRONG) for _, name in results)
+    old = [name for name in names if name not in JUDGED]
+    for name in JUDGED:
+        missed += find_lost(results, name, old) + find_invented(cases, name)
+        missed += [
+            f"{name}: {NEAR_BOUND} below the bound at {dose:g}"
+            for dose in DECIDED
+            if best_f1(results[dose, name]) < bounds[dose] - NEAR_BOUND
+        ]
+        missed += [
+            f"{name}: {needed[name][0] / needed[other][0]:.2f} of the dose of {other} ({goal:.2g})"
+            for other, goal in (("raw", OF_RAW), (FINDER, OF_FINDER))
+            if not needed[name][0] <= goal * needed[other][0]
+        ]
     return missed
 
 

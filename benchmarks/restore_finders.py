@@ -5,21 +5,22 @@ S sites. Network: a U-Net that learns on what its method makes of images by the 
 counts as a peak or as a vacancy is a threshold: that of highest F1 on the other half of the images.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import xarray as xr
 from safetensors.torch import load_file, save_file
 from scipy import ndimage
 
 from adatom.core.random import make_child_rng
+from adatom.detect.atoms import FindConfig, find_atoms
 from adatom.detect.peaks import drop_close, find_peaks, find_vertex
 from adatom.learn.targets import make_target, measure_loss, weigh_classes
 from adatom.metrics.detection import match_points
+from adatom.networks.model import Model
 from adatom.networks.unet import UNet
-from adatom.restore.classical import Restoration
 from adatom.simulate.scan import draw_scan
 from restore_images import (
     PIXEL,
@@ -35,9 +36,8 @@ from restore_images import (
     make_whole,
     place_atoms,
 )
+from restore_methods import Method
 from restore_scores import find_inner
-
-Method = Callable[[np.ndarray, np.ndarray], Restoration]
 
 LABELS = ("Mo", "S2", "S1")
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
@@ -151,10 +151,28 @@ def find_classical(found: np.ndarray, scene: Scene) -> Columns:
     return match_columns(places, heights, np.full((len(places), 3), 1 / 3), scene)
 
 
+def find_shipped(model: Model, counts: np.ndarray, scene: Scene) -> Columns:
+    """Columns of the raw image by the finder that is shipped, at all scores."""
+    axes = {name: (name, PIXEL * np.arange(n)) for name, n in zip("yx", counts.shape, strict=True)}
+    image = xr.DataArray(counts, dims=("y", "x"), coords=axes, attrs={"units": "electrons"})
+    atoms = find_atoms(image, model, config=FindConfig(threshold=0.1))
+    places = atoms[["y", "x"]].to_numpy() / PIXEL
+    return match_columns(places, atoms["score"].to_numpy(), np.full((len(atoms), 3), 1 / 3), scene)
+
+
 def vote_columns(columns: Columns, scene: Scene) -> Votes:
     """Every column that was found, by its score."""
     n_true = int(find_inner(scene.sites, scene.truth.shape).sum())
     return Votes(columns.scores, columns.truth >= 0, n_true)
+
+
+def vote_sulfur(columns: Columns, scene: Scene) -> Votes:
+    """Every column that was found and is not Mo: whether it is a site of S with an S atom."""
+    labels = np.append(scene.labels, "none")[columns.truth]
+    is_sulfur = labels != "Mo"
+    inner = find_inner(scene.sites, scene.truth.shape)
+    n_true = int(np.isin(scene.labels[inner], ("S1", "S2")).sum())
+    return Votes(columns.scores[is_sulfur], labels[is_sulfur] != "none", n_true)
 
 
 def vote_vacancies(columns: Columns, scene: Scene) -> Votes:

@@ -149,14 +149,16 @@ def rotate_lens(microscope: Microscope, turn: float) -> Microscope:
     return microscope.model_copy(update=to_krivanek(turned))
 
 
-def mistake_lens(microscope: Microscope, rng: np.random.Generator) -> Microscope:
-    """The lens by a tableau whose errors are twice those that it states."""
+def mistake_lens(
+    microscope: Microscope, rng: np.random.Generator, *, scale: float = 2
+) -> Microscope:
+    """The lens by a tableau whose errors are `scale` times those that it states."""
     truth = pack_parts(from_krivanek(microscope))
     energy = float(microscope.energy_eV)
     covariance = find_covariance(energy)
-    scale = np.sqrt(np.diag(covariance))  # the coefficients differ by six powers of ten
-    root = np.linalg.cholesky(covariance / np.outer(scale, scale) + 1e-9 * np.eye(len(scale)))
-    error = 2 * scale * (root @ rng.standard_normal(len(scale)))
+    unit = np.sqrt(np.diag(covariance))  # the coefficients differ by six powers of ten
+    root = np.linalg.cholesky(covariance / np.outer(unit, unit) + 1e-9 * np.eye(len(unit)))
+    error = scale * unit * (root @ rng.standard_normal(len(unit)))
     return microscope.model_copy(update=to_krivanek(unpack_parts(truth + error)))
 
 

@@ -144,7 +144,7 @@ def bootstrap(
     drawn = rng.integers(len(rows), size=(N_BOOTSTRAP, len(rows)))
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(summarize(rows[None])[0])
-        low, high = np.nanpercentile(summarize(rows[drawn]), (2.5, 97.5))
+        low, high = np.nanpercentile(summarize(rows[drawn]), (2.5, 97.5), method="nearest")
     return value, float(low), float(high)
 
 

@@ -1,0 +1,113 @@
+"""Methods of `bench_restore.py`: from electrons and a probe to an object function.
+
+DeepSTEM three times: as it is shipped, trained on simulation by the linear model; that trained on
+with the electrons of the first test images themselves (`adatom restore --train`); and a network
+that was shown nothing else than these. What DeepSTEM calls background is added to its object, for
+the other methods know no background: compared is all that scatters.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from adatom.core.random import make_child_rng
+from adatom.learn.checkpoint import CHECKPOINT
+from adatom.networks.restorer import Restorer, load_restorer, save_restorer
+from adatom.restore.classical import (
+    TotalVariationConfig,
+    restore_richardson_lucy,
+    restore_total_variation,
+    restore_wiener,
+)
+from adatom.restore.imaging import Restoration
+from adatom.restore.object_function import restore_by_network
+from adatom.restore.training import Frame, train_restorer
+from adatom.simulate.objects import RestoreRecipe
+from restore_images import PROBE_PX, SEED, Scene, make_kernel, mistake_lens
+
+Method = Callable[[np.ndarray, np.ndarray], Restoration]
+
+JUDGED = ("DeepSTEM", "DeepSTEM own")  # of which something is asked
+WEIGHT = 0.001  # of the total variation, which the search takes at 1e3 to 1e4 e/Å²
+N_PROBES = 4  # of a frame to learn from, drawn from its tableau
+FRAMES = 30  # key of their random numbers
+
+
+def list_methods(
+    scenes: list[Scene], doses: tuple[float, ...], folder: Path, *, n_frames: int, n_steps: int
+) -> dict[str, Method]:
+    """All methods; networks that learn do so once, and are kept in the folder.
+
+    `n_frames` test images are learned from, at each dose, in `n_steps` steps by the shipped network
+    and in three times as many by one that knows nothing.
+    """
+    shipped = load_restorer("deepstem")
+    restorers = {"DeepSTEM": shipped}
+    frames = [
+        make_own_frame(scene, dose, number)
+        for number, scene in enumerate(scenes[:n_frames])
+        for dose in doses
+    ]
+    for name, start, share, steps in (
+        ("DeepSTEM own", shipped, 0.5, n_steps),
+        ("DeepSTEM alone", None, 0.0, 3 * n_steps),
+    ):
+        own = {"n_steps": steps, "simulated": share, "learning_rate": 1e-3, "seed": SEED}
+        restorers[name] = learn_own(frames, folder / name.replace(" ", "_"), shipped, start, own)
+    return {
+        "raw": keep_raw,
+        "Wiener": restore_wiener,
+        "RL": restore_richardson_lucy,
+        "RL-TV": restore_variation,
+    } | {name: partial(restore_deepstem, each) for name, each in restorers.items()}
+
+
+def keep_raw(counts: np.ndarray, _: np.ndarray) -> Restoration:
+    return Restoration(counts.astype(float), counts.astype(float))
+
+
+def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
+    """Total variation of one weight, stopped where held-out electrons stop it without.
+
+    The search of `restore_total_variation` for both takes ten times as long.
+    """
+    n_iterations = restore_richardson_lucy(counts, probe).n_iterations
+    config = TotalVariationConfig(weight=WEIGHT, n_iterations=n_iterations)
+    return restore_total_variation(counts, probe, config=config)
+
+
+def restore_deepstem(restorer: Restorer, counts: np.ndarray, probe: np.ndarray) -> Restoration:
+    """Object and background by a network and the steps after it."""
+    found = restore_by_network(counts, probe, restorer)
+    return replace(found, object_function=found.sharpen() + found.background)
+
+
+def make_own_frame(scene: Scene, dose: float, number: int) -> Frame:
+    """The exposure that is restored, with probes that the tableau allows."""
+    rng = make_child_rng(SEED, FRAMES, number)
+    lenses = [mistake_lens(scene.microscope, rng, scale=1) for _ in range(N_PROBES)]
+    probes = np.stack([make_kernel(lens, PROBE_PX) for lens in lenses])
+    return Frame(scene.count(dose, 0, number), probes)
+
+
+def learn_own(
+    frames: list[Frame], folder: Path, shipped: Restorer, start: Restorer | None, own: dict
+) -> Restorer:
+    """A network trained on frames, from its file if it is there; a stopped training goes on."""
+    name = folder.name.replace("_", "-").lower()
+    card = folder / f"{name}.json"
+    if card.exists():
+        return load_restorer(card)
+    is_begun = (folder / CHECKPOINT).exists()
+    values = RestoreRecipe.from_mapping(shipped.card.recipe, source=name).model_dump(mode="json")
+    side = min(values["dataset"]["n_pixels"], *frames[0].counts.shape)
+    values["dataset"]["n_pixels"] = side - side % shipped.network.step
+    values["training"] |= own | {"name": name}
+    recipe = RestoreRecipe.from_mapping(values, source=name)
+    begin = None if is_begun else start
+    trained = train_restorer(recipe, folder, frames=frames, start=begin, resume=is_begun)
+    save_restorer(trained, folder)
+    return trained
