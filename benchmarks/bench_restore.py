@@ -9,31 +9,33 @@ network that learned on the output of the method (`restore_finders.py`); their b
 likelihood ratio. Steps, edges, and images without columns: `restore_cases.py`. Intervals: 95 %.
 
 Images, restored objects and networks are kept in a folder: a stopped benchmark continues there.
-On one core 20 (60 kV) or 50 s (80 kV) an image to simulate, a quarter of a minute for it by all
-methods at all doses, four minutes a network, and half an hour for the networks that learn on the
-images themselves; `--quick`, two small images, about a minute.
+Images and restorations are made on all cores. On one core 20 (60 kV) or 50 s (80 kV) an image to
+simulate, a quarter of a minute for it by all methods at all doses, four minutes a network, and half
+an hour for the networks that learn on the images themselves; `--quick`, two small images, about a
+minute.
 """
 
 import argparse
 import json
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from adatom.core.progress import show_progress
+from adatom.core.workers import count_cores, run_jobs
 from adatom.detect.bounds import rare_label_bound
-from adatom.networks.model import load_model
 from adatom.networks.unet import UNet
-from restore_cases import Case, find_invented, list_cases, measure_cases, print_cases
+from restore_cases import Case, list_cases, measure_cases, print_cases
 from restore_finders import (
     Training,
     count_invented,
     cross_validate,
     find_classical,
     find_learned,
-    find_shipped,
     load_finder,
     measure_sites,
     square_errors,
@@ -41,48 +43,44 @@ from restore_finders import (
     vote_sulfur,
     vote_vacancies,
 )
+from restore_goals import (
+    ENOUGH,
+    FIGURES,
+    FINDER,
+    HIGHER,
+    WRONG,
+    Results,
+    Rows,
+    compare,
+    find_doses,
+    find_missed,
+)
 from restore_images import FULL, SMALL, Scene, load_scene
-from restore_methods import JUDGED, Method, list_methods
+from restore_methods import Method, list_methods
 from restore_pictures import draw_cases, draw_methods
 from restore_scores import (
     bootstrap,
     find_position_bound,
     find_separations,
     score_image,
-    take_f1,
-    take_mean,
-    take_ratio,
-    take_root,
 )
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
-DECIDED, WRONG_DOSES = (1e3, 3e3), (1e3, 3e3, 1e4)  # where goals are asked; and where both probes
+WRONG_DOSES = (1e3, 3e3, 1e4)
 CASE_DOSES, SHOWN_DOSE, N_EXPOSURES = (1e3, 1e4), 1e3, 4
 WHOLE = (FULL, DOSES, Training(240, 1000), {"n_frames": 16, "n_steps": 600})
 QUICK = (SMALL, CASE_DOSES, Training(8, 20), {"n_frames": 1, "n_steps": 2})
-FINDER = "haadf-mx2"
-WRONG = ", wrong probe"
-# How images become a figure. F1: right, found and true ones; ratio: a sum over a sum.
-FIGURES = {
-    "PSNR": take_mean,
-    "SSIM": take_mean,
-    "F1 window": take_f1,
-    "F1 network": take_f1,
-    "columns": take_f1,
-    "S sites": take_f1,
-    "position": take_root,
-    "peaks invented": take_ratio,
-    "S invented": take_ratio,
-    "beyond": take_mean,
-    "time": take_ratio,
-}
-HIGHER = ("PSNR", "SSIM", "F1 window", "F1 network")  # of these a restoration is to be judged
-LOST_SHARE, NEAR_BOUND = 0.1, 0.05
-ENOUGH, OF_RAW, OF_FINDER = 0.95, 1 / 3, 1.1  # F1 of S sites; the dose for it, in those of others
 
 
-Rows = dict[str, np.ndarray]  # of each figure what is known of each image, (N, …)
-Results = dict[tuple[float, str], Rows]
+@dataclass(frozen=True)
+class Exposure:
+    """Electrons per Å², keys of the random numbers, and whether the probe is a wrong one."""
+
+    dose: float
+    keys: tuple[int, ...]
+    is_wrong: bool = False
+
+
 Thresholds = dict[tuple[float, str], tuple[float, float]]
 
 
@@ -97,8 +95,17 @@ def main() -> int:
     out = options.out / "quick" if options.quick else options.out
     field, doses, training, own = QUICK if options.quick else WHOLE
     n_images = 2 if options.quick else options.images
-    scenes = [load_scene(out / "images", "sheet", number, field) for number in range(n_images)]
+    jobs = [(out / "images", "sheet", number, field) for number in range(n_images)]
+    scenes = work(load_scene, jobs, "images")
     methods = list_methods(scenes, doses, out / "own", **own)
+    planned = [
+        (named, scene, Exposure(dose, (0, number), is_wrong), out)
+        for number, scene in enumerate(scenes)
+        for dose in doses
+        for named in methods.items()
+        for is_wrong in list_probes(dose, named[0])
+    ]
+    work(restore, [job for job in planned if not find_place(*job).exists()], "restored")
     finders = {
         name: load_finder(name, method, out / "finders", field, training)
         for name, method in methods.items()
@@ -122,8 +129,8 @@ def main() -> int:
     found = measure_cases(cases, objects, finders, thresholds)
     print_cases(found, tuple(methods))
     shown = {
-        name: restore((name, method), scenes[0], SHOWN_DOSE, (0, 0), out)[0]
-        for name, method in methods.items()
+        named[0]: restore(named, scenes[0], Exposure(SHOWN_DOSE, (0, 0)), out)[0]
+        for named in methods.items()
     }
     draw_methods(scenes[0], SHOWN_DOSE, shown, out / "methods.png")
     draw_cases(cases, objects, CASE_DOSES[0], out / "cases.png")
@@ -144,27 +151,37 @@ def find_bounds(scenes: list[Scene], doses: tuple[float, ...]) -> dict[float, fl
     return {dose: rare_label_bound(separations * dose**0.5, share) for dose in doses}
 
 
+def work(function: Callable, jobs: list[tuple], text: str) -> list:
+    """Call a function with each of the arguments, on all cores."""
+    with show_progress() as report:
+        return run_jobs(function, jobs, n_workers=count_cores(), text=text, report=report)
+
+
+def list_probes(dose: float, name: str) -> tuple[bool, ...]:
+    """Whether the probe is a wrong one: of the restorations that a method makes at a dose."""
+    return (False, True) if dose in WRONG_DOSES and name != "raw" else (False,)
+
+
+def find_place(named: tuple[str, Method], _: Scene, exposure: Exposure, out: Path) -> Path:
+    """File of a restored exposure."""
+    numbers = "_".join(map(str, exposure.keys))
+    name = f"{exposure.dose:g}_{numbers}{'_wrong' * exposure.is_wrong}.npz"
+    return out / "restored" / named[0] / name
+
+
 def restore(
-    named: tuple[str, Method],
-    scene: Scene,
-    dose: float,
-    keys: tuple[int, ...],
-    out: Path,
-    *,
-    wrong: bool = False,
+    named: tuple[str, Method], scene: Scene, exposure: Exposure, out: Path
 ) -> tuple[np.ndarray, float]:
     """Object of one exposure and the processor's seconds that it took; kept in a file."""
-    name, method = named
-    numbers = "_".join(map(str, keys))
-    path = out / "restored" / name / f"{dose:g}_{numbers}{'_wrong' * wrong}.npz"
+    path = find_place(named, scene, exposure, out)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        counts = scene.count(dose, *keys)
+        counts = scene.count(exposure.dose, *exposure.keys)
         start = time.process_time()
-        found = method(counts, scene.wrong_probe if wrong else scene.probe).object_function
+        found = named[1](counts, scene.wrong_probe if exposure.is_wrong else scene.probe)
         seconds = time.process_time() - start
         part = path.with_suffix(".part.npz")
-        np.savez(part, found=found.astype(np.float32), seconds=seconds)
+        np.savez(part, found=found.object_function.astype(np.float32), seconds=seconds)
         part.rename(path)
     with np.load(path) as file:
         return file["found"].astype(float), float(file["seconds"])
@@ -172,8 +189,8 @@ def restore(
 
 def restore_case(named: tuple[str, Method], case: Case, dose: float, out: Path) -> list[np.ndarray]:
     """Objects of several exposures of a case."""
-    numbers = range(N_EXPOSURES)
-    return [restore(named, case.scene, dose, (case.key, number), out)[0] for number in numbers]
+    exposures = [Exposure(dose, (case.key, number)) for number in range(N_EXPOSURES)]
+    return [restore(named, case.scene, exposure, out)[0] for exposure in exposures]
 
 
 def measure(
@@ -189,9 +206,9 @@ def measure(
     thresholds: Thresholds = {}
     for dose in doses:
         for name, method in methods.items():
-            for wrong in (False, True) if dose in WRONG_DOSES and name != "raw" else (False,):
+            for wrong in list_probes(dose, name):
                 pairs = [
-                    restore((name, method), scene, dose, (0, number), out, wrong=wrong)
+                    restore((name, method), scene, Exposure(dose, (0, number), wrong), out)
                     for number, scene in enumerate(scenes)
                 ]
                 found = [pair[0] for pair in pairs]
@@ -269,118 +286,10 @@ def print_lead(results: Results) -> None:
     print()
 
 
-def compare(
-    results: Results, figure: str, dose: float, names: tuple[str, str]
-) -> tuple[float, float, float]:
-    """What the first of two methods has over the second on the same images, and its interval."""
-    first, second = (results[dose, name][figure] for name in names)
-    take = FIGURES[figure]
-    n = first[0].size if first.ndim > 1 else 1
-    both = np.concatenate([first.reshape(len(first), -1), second.reshape(len(second), -1)], 1)
-
-    def subtract(rows: np.ndarray) -> np.ndarray:
-        parts = (rows[..., :n], rows[..., n:])
-        return np.subtract(*(take(part if n > 1 else part[..., 0]) for part in parts))
-
-    return bootstrap(both, subtract)
-
-
-def find_doses(scenes: list[Scene], results: Results) -> dict[str, tuple[float, float, float]]:
-    """Dose at which S sites are found well enough, and its interval: LoG, and the shipped finder.
-
-    Interpolated over the logarithm; infinite where no dose is enough.
-    """
-    rows = {key: row["S sites"] for key, row in results.items() if not key[1].endswith(WRONG)}
-    model = load_model(FINDER)
-    for dose in {dose for dose, _ in results}:
-        found = [
-            find_shipped(model, scene.count(dose, 0, number), scene)
-            for number, scene in enumerate(scenes)
-        ]
-        votes = [vote_sulfur(*pair) for pair in zip(found, scenes, strict=True)]
-        rows[dose, FINDER] = cross_validate(votes)[1]
-    needed = {}
-    for name in dict.fromkeys(name for _, name in rows):
-        doses = sorted(dose for dose, other in rows if other == name)
-        whole = np.concatenate([rows[dose, name] for dose in doses], axis=1)
-        needed[name] = bootstrap(whole, partial(take_dose, np.array(doses)))
-    return needed
-
-
-def take_dose(doses: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of what is right, found and true at each dose, (..., N, 3 doses): where F1 is enough."""
-    curves = np.stack([take_f1(part) for part in np.split(rows, len(doses), axis=-1)], axis=-1)
-    found = []
-    for curve in curves:
-        above = np.flatnonzero(curve >= ENOUGH)
-        if not len(above):
-            found.append(np.inf)
-        elif above[0] == 0:
-            found.append(doses[0])
-        else:
-            ends = slice(above[0] - 1, above[0] + 1)
-            found.append(np.exp(np.interp(ENOUGH, curve[ends], np.log(doses[ends]))))
-    return np.array(found)
-
-
 def print_doses(needed: dict[str, tuple[float, float, float]]) -> None:
     cells = (f"{name} {v:.3g} ({low:.3g} to {high:.3g})" for name, (v, low, high) in needed.items())
     print(f"e/Å² for an F1 of S sites of {ENOUGH} (LoG; {FINDER} on the raw image):")
     print("  " + ", ".join(cells) + "\n")
-
-
-def find_missed(
-    results: Results,
-    bounds: dict[float, float],
-    cases: list[dict],
-    needed: dict[str, tuple[float, float, float]],
-) -> list[str]:
-    """No method beats the bound, and what is asked of DeepSTEM."""
-    missed = []
-    for (dose, name), rows in results.items():
-        _, low, _ = bootstrap(rows["F1 window"], take_f1)
-        if low > bounds[dose] + 0.02:
-            missed.append(f"{name} at {dose:g} beats the bound")
-    names = dict.fromkeys(name.removesuffix(WRONG) for _, name in results)
-    old = [name for name in names if name not in JUDGED]
-    for name in JUDGED:
-        missed += find_lost(results, name, old) + find_invented(cases, name)
-        missed += [
-            f"{name}: {NEAR_BOUND} below the bound at {dose:g}"
-            for dose in DECIDED
-            if best_f1(results[dose, name]) < bounds[dose] - NEAR_BOUND
-        ]
-        missed += [
-            f"{name}: {needed[name][0] / needed[other][0]:.2f} of the dose of {other} ({goal:.2g})"
-            for other, goal in (("raw", OF_RAW), (FINDER, OF_FINDER))
-            if not needed[name][0] <= goal * needed[other][0]
-        ]
-    return missed
-
-
-def best_f1(rows: Rows) -> float:
-    """F1 of vacancies by the better of both finders."""
-    return max(float(take_f1(rows[name][None])[0]) for name in ("F1 window", "F1 network"))
-
-
-def find_lost(results: Results, name: str, old: list[str]) -> list[str]:
-    """Where a new method is worse than an old one, not clearly better, or loses its lead."""
-    missed = []
-    for dose in sorted({dose for dose, _ in results}):
-        for figure in HIGHER:
-            leads = {other: compare(results, figure, dose, (name, other)) for other in old}
-            worse = [other for other, (_, _, high) in leads.items() if high < 0]
-            if worse:
-                missed.append(f"{name}: {figure} at {dose:g} below {', '.join(worse)}")
-            if dose not in DECIDED or figure == "SSIM":
-                continue
-            if figure != "F1 window" and any(low <= 0 for _, low, _ in leads.values()):
-                missed.append(f"{name}: {figure} at {dose:g} not clearly better")
-            lead = min(value for value, _, _ in leads.values())
-            lost, *_ = compare(results, figure, dose, (name, name + WRONG))
-            if lost > LOST_SHARE * max(lead, 0):
-                missed.append(f"{name}: {figure} at {dose:g} loses its lead by a wrong probe")
-    return missed
 
 
 if __name__ == "__main__":
