@@ -28,6 +28,7 @@ import numpy as np
 from adatom.core.progress import show_progress
 from adatom.core.workers import count_cores, run_jobs
 from adatom.detect.bounds import rare_label_bound
+from adatom.networks.restorer import load_restorer
 from adatom.networks.unet import UNet
 from restore_cases import Case, list_cases, measure_cases, print_cases
 from restore_finders import (
@@ -97,6 +98,8 @@ def main() -> int:
     n_images = 2 if options.quick else options.images
     jobs = [(out / "images", "sheet", number, field) for number in range(n_images)]
     scenes = work(load_scene, jobs, "images")
+    cases = list_cases(out / "images", field, scenes[0])
+    out /= load_restorer("deepstem").card.checksum[:8]  # another network, other results
     methods = list_methods(scenes, doses, out / "own", **own)
     planned = [
         (named, scene, Exposure(dose, (0, number), is_wrong), out)
@@ -119,7 +122,6 @@ def main() -> int:
     print_lead(results)
     needed = find_doses(scenes, results)
     print_doses(needed)
-    cases = list_cases(out / "images", field, scenes[0])
     objects = {
         (dose, case.name, name): restore_case((name, method), case, dose, out)
         for dose in CASE_DOSES
