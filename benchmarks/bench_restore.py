@@ -9,10 +9,9 @@ network that learned on the output of the method (`restore_finders.py`); their b
 likelihood ratio. Steps, edges, and images without columns: `restore_cases.py`. Intervals: 95 %.
 
 Images, restored objects and networks are kept in a folder: a stopped benchmark continues there.
-Images and restorations are made on all cores. On one core 20 (60 kV) or 50 s (80 kV) an image to
-simulate, a quarter of a minute for it by all methods at all doses, four minutes a network, and half
-an hour for the networks that learn on the images themselves; `--quick`, two small images, about a
-minute.
+Images and restorations are made on all cores. On two cores all of it takes about an hour, a third
+of which the images, a fifth the networks that learn on the images themselves; `--quick`, two small
+images, about a minute.
 """
 
 import argparse

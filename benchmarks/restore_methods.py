@@ -1,5 +1,7 @@
 """Methods of `bench_restore.py`: from electrons and a probe to an object function.
 
+Wiener twice: of point scatterers, and "Bragg" for the power of each single frequency of the image
+itself, of which DeepSTEM sees the result.
 DeepSTEM three times: as it is shipped, trained on simulation by the linear model; that trained on
 with the electrons of the first test images themselves (`adatom restore --train`); and a network
 that was shown nothing else than these. What DeepSTEM calls background is added to its object, for
@@ -12,9 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from adatom.core.random import make_child_rng
 from adatom.learn.checkpoint import CHECKPOINT
+from adatom.networks.probe_views import find_lattice, view_probe
 from adatom.networks.restorer import Restorer, load_restorer, save_restorer
 from adatom.restore.classical import (
     TotalVariationConfig,
@@ -60,6 +64,7 @@ def list_methods(
     return {
         "raw": keep_raw,
         "Wiener": restore_wiener,
+        "Bragg": restore_bragg,
         "RL": restore_richardson_lucy,
         "RL-TV": restore_variation,
     } | {name: partial(restore_deepstem, each) for name, each in restorers.items()}
@@ -67,6 +72,16 @@ def list_methods(
 
 def keep_raw(counts: np.ndarray, _: np.ndarray) -> Restoration:
     return Restoration(counts.astype(float), counts.astype(float))
+
+
+def restore_bragg(counts: np.ndarray, probe: np.ndarray) -> Restoration:
+    """The frequencies that stand out of the noise, and the mean."""
+    image, spot = (torch.from_numpy(each.astype(np.float32))[None] for each in (counts, probe))
+    views = view_probe(spot, counts.shape)
+    found = counts.mean() + find_lattice(image, views, torch.zeros(1))[0].numpy()
+    spot_px = float(views.spot_area / (2 * torch.pi)) ** 0.5
+    seen = Restoration(found, counts.astype(float), spot_px=spot_px)
+    return replace(seen, object_function=seen.sharpen(), spot_px=0.0)
 
 
 def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:

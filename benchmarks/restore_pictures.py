@@ -12,22 +12,17 @@ from restore_cases import Case
 from restore_images import PIXEL, Scene
 from restore_scores import RIM, see_ideally
 
-PANEL = 2.1  # inch
+PANEL, N_BESIDE = 2.1, 3  # inch; methods in a row
 
 
 def draw_methods(scene: Scene, dose: float, objects: dict[str, np.ndarray], path: Path) -> None:
-    """Counts and objects of one image beside the true one, whole and in the band."""
+    """Objects of one image in the band; the last panel is the truth."""
     columns = {name: found / dose for name, found in objects.items()} | {"truth": scene.truth}
-    axes = make_panels(2, len(columns))
-    seen = [see_ideally(found, scene.cutoff) for found in columns.values()]
-    gray = find_gray(seen[-1])
-    for place, (name, found) in enumerate(columns.items()):
-        draw_panel(axes[0, place], found, (0.0, find_gray(found)[1]), name)
-        draw_panel(axes[1, place], seen[place], gray, "")
-        mark_vacancies(axes[1, place], scene)
-    energy = float(scene.microscope.energy_eV) / 1e3
-    axes[0, 0].set_ylabel(f"whole, {dose:g} e/Å², {energy:g} kV", size=TEXT_SIZE)
-    axes[1, 0].set_ylabel("in the band; circles: one S", size=TEXT_SIZE)
+    axes = make_panels(-(-len(columns) // N_BESIDE), N_BESIDE)
+    gray = find_gray(see_ideally(scene.truth, scene.cutoff))
+    for ax, (name, found) in zip(axes.ravel(), columns.items(), strict=False):
+        draw_panel(ax, see_ideally(found, scene.cutoff), gray, name)
+        mark_vacancies(ax, scene)
     write_figure(axes[0, 0], path)
 
 

@@ -5,11 +5,13 @@ import pytest
 import torch
 from scipy import signal
 
+from adatom.networks import probe_views
 from adatom.networks.deepstem import DeepSTEM
 from adatom.networks.probe_views import (
     N_SEEN,
     WIDTH,
     blur_to_spots,
+    find_lattice,
     look,
     reconvolve,
     sharpen,
@@ -69,6 +71,45 @@ def test_what_the_network_sees_scales_with_the_electrons_of_an_image(points):
     assert torch.allclose(seen[:, :2], brighter[:, :2], rtol=0.02, atol=1e-3)
     assert seen.shape == (1, N_SEEN, 64, 64)
     assert float((brighter - seen)[0, -1, 0, 0]) == pytest.approx(3, abs=0.01)
+
+
+def make_lattice(side=96, period=9.0, angle=0.4):
+    rows = np.arange(-20, 21) * period
+    u, v = (each.ravel() for each in np.meshgrid(rows, rows))
+    y = side / 2 + np.cos(angle) * u - np.sin(angle) * v
+    x = side / 2 + np.sin(angle) * u + np.cos(angle) * v
+    points = torch.zeros(1, side, side)
+    inside = (np.minimum(y, x) >= 0) & (np.maximum(y, x) < side - 0.5)
+    points[0, y[inside].round(), x[inside].round()] = 1.0
+    return points
+
+
+def test_a_lattice_is_seen_where_single_atoms_hardly_are():
+    points = 4 * make_lattice()
+    views = view_probe(make_gaussian(2.0), (96, 96))
+    spots = blur_to_spots(points, views)
+    image = reconvolve(spots, views).clamp_min(0)
+    counts = torch.poisson(image, generator=torch.Generator().manual_seed(3))
+    inside = np.s_[0, 16:-16, 16:-16]
+    by_lattice, by_atoms = (
+        np.corrcoef(found[inside].ravel(), spots[inside].ravel())[0, 1]
+        for found in (
+            find_lattice(counts, views, torch.zeros(1)),
+            blur_to_spots(sharpen(counts, views)[0], views),
+        )
+    )
+    assert by_lattice > 0.7 > 1.4 * by_atoms
+
+
+def test_noise_has_no_lattice(monkeypatch):
+    views = view_probe(make_gaussian(2.0), (96, 96))
+    counts = torch.poisson(torch.full((1, 96, 96), 0.5), generator=torch.Generator().manual_seed(3))
+    found = find_lattice(counts, views, torch.zeros(1))
+    assert abs(float(found.mean())) < 0.01
+    monkeypatch.setattr(probe_views, "CLEAR", 0.0)
+    every = find_lattice(counts, views, torch.zeros(1))
+    assert float(found.var()) < 0.05 * float(every.var())  # 0.02 of exponential noise by formula
+    assert float(find_lattice(0 * counts, views, torch.zeros(1)).abs().max()) == 0
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0])

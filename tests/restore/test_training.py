@@ -9,6 +9,7 @@ from adatom.learn.samples import TRAINING
 from adatom.networks.probe_views import blur_to_spots, view_probe
 from adatom.networks.restorer import load_restorer, save_restorer
 from adatom.restore.training import Frame, make_sample, measure_loss, train_restorer
+from adatom.simulate.detector import Detector
 from adatom.simulate.objects import N_PROBE, RestoreRecipe, simulate_object
 
 
@@ -101,6 +102,21 @@ def test_a_training_with_frames_goes_on_where_it_stopped(tmp_path, frame):
         make_recipe(name="further"), tmp_path / "further", start=whole, n_workers=0
     )
     assert further.card.start["name"] == whole.card.name
+
+
+def test_what_noise_leaves_open_is_no_great_loss_where_electrons_are_few():
+    dark = make_recipe().model_copy(update={"detector": Detector(peak_electrons=0.05)})
+    sample = [part[None] for part in make_sample(dark, (), TRAINING, 3)]
+    views = view_probe(sample[4], (64, 64))
+    sharp, smooth = blur_to_spots(sample[2], views), sample[3]
+    level = sample[1].mean()
+    assert 1 < 64**2 * float(level) < 100
+    error = (level / 64**2) ** 0.5  # of the level, by counting
+    right = float(measure_loss(0.1, Known(sharp, smooth), sample))
+    off = float(measure_loss(0.1, Known(sharp, smooth + error), sample))
+    assert 0.1 < off - right < 1.2
+    empty = [torch.zeros_like(part) for part in sample[:4]] + sample[4:]
+    assert float(measure_loss(0.1, Known(sharp * 0, smooth * 0 + 1e-6), empty)) < 1e-3
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path, frame):

@@ -72,7 +72,7 @@ class DeepSTEM(nn.Module):
 
         Parameters
         ----------
-        seen : (B, 6, H, W) tensor
+        seen : (B, 7, H, W) tensor
             Of `look`.
 
         Returns

@@ -9,7 +9,9 @@ LEAST_TRANSFER = 0.02  # of the highest frequency that counts
 WIDTH = 0.25  # of the narrowest spot, standard deviation times that frequency
 MOST_GAIN = 30.0  # of a frequency beyond it
 ITERATIONS = (5, 25)  # of Richardson-Lucy, of which the network sees the results
-N_SEEN = 6  # maps
+CLEAR = 3.0  # power of a frequency over that of noise, above which it counts as a lattice's
+LEAST_LATTICE = 0.05  # transfer, below which its frequencies are not raised any more
+N_SEEN = 7  # maps
 _LEAST = 1e-6
 
 
@@ -153,10 +155,10 @@ def look(
 
     Returns
     -------
-    seen : (B, 6, H, W) tensor
-        The image, the image correlated with the probe, a Wiener estimate of the object function and
-        two of Richardson and Lucy, all over their scale and compressed; and the logarithm of the
-        electrons in the area of the probe.
+    seen : (B, 7, H, W) tensor
+        The image, the image correlated with the probe, a Wiener estimate of the object function,
+        two of Richardson and Lucy, and its lattice, all over their scale and compressed; and the
+        logarithm of the electrons in the area of the probe.
     scale : (B, 1, 1) tensor
         Root mean square of the noiseless image, as the probe correlates it.
     """
@@ -172,9 +174,18 @@ def look(
     noise = (mean.clamp_min(_LEAST) + read_variance) / signal
     wiener = _filter(image - mean, views.transfer.conj() * views.spot / (power + noise))
     few, many = (_filter(points, views.spot) for points in sharpen(image, views))
+    lattice = find_lattice(image, views, read_noise)
     electrons = (scale**2 * views.area / (scale + read_variance)).log10()
     seen = torch.stack(
-        [image / scale, matched / scale, wiener / unit, few / unit, many / unit], dim=1
+        [
+            image / scale,
+            matched / scale,
+            wiener / unit,
+            few / unit,
+            many / unit,
+            lattice / unit,
+        ],
+        dim=1,
     )
     # Few electrons make single values huge.
     return torch.cat([seen.asinh(), electrons.expand_as(image)[:, None]], dim=1), scale
@@ -248,6 +259,43 @@ def sharpen(image: torch.Tensor, views: ProbeViews) -> list[torch.Tensor]:
         if number in ITERATIONS:
             kept.append(now[:, half : half + image.shape[1], half : half + image.shape[2]])
     return kept
+
+
+def find_lattice(image: torch.Tensor, views: ProbeViews, read_noise: torch.Tensor) -> torch.Tensor:
+    """What of an object function repeats: its frequencies that stand out of the noise.
+
+    Parameters
+    ----------
+    image : (B, H, W) tensor
+        Electrons per pixel.
+    views : ProbeViews
+        Of `view_probe`.
+    read_noise : (B,) tensor
+        Rms, electrons per pixel.
+
+    Returns
+    -------
+    (B, H, W) tensor
+        Of mean 0, as `DeepSTEM` draws object functions.
+
+    Notes
+    -----
+    A Wiener filter for the power of each single frequency of the image itself (Kilaas, J. Microsc.
+    190 (1998) 45). Where a lattice fills the image, its few frequencies rise above noise at doses
+    at which no single atom is seen.
+    """
+    height, width = image.shape[-2:]
+    half = (views.transfer.shape[-2] - height) // 2
+    mean = image.mean((1, 2), keepdim=True)
+    spectrum = torch.fft.rfft2(nn.functional.pad(image - mean, (half,) * 4))
+    noise = height * width * (mean.clamp_min(_LEAST) + read_noise[:, None, None] ** 2)
+    power = spectrum.abs() ** 2
+    clear = (1 - CLEAR * noise / power.clamp_min(_LEAST)).clamp_min(0)
+    raised = views.transfer.conj() / (views.transfer.abs() ** 2).clamp_min(LEAST_LATTICE**2)
+    found = torch.fft.irfft2(
+        clear * raised * views.spot * spectrum, s=(height + 2 * half, width + 2 * half)
+    )
+    return found[:, half : half + height, half : half + width]
 
 
 def _filter(values: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ RIM = 8  # pixels at the border, which atoms outside shed light into
 BATCH = 8  # held-out images at a time
 LEAST_KEPT, MOST_KEPT = 0.3, 0.9  # share of the electrons that it sees of an image without truth
 LEAST_VARIANCE = 3e-3  # of what a loss is measured against, over the square of its level
-BACKGROUND_WEIGHT = 0.1
+LARGE = 0.1  # relative errors above count by their logarithm
+UNKNOWN_WEIGHT = 0.2  # of images without truth
 
 
 @dataclass(frozen=True)
@@ -323,26 +324,35 @@ def measure_loss(smoothness: float, network: torch.nn.Module, batch: Batch) -> t
         image = (reconvolve(sharp, views) + smooth).clamp_min(0)
         spots = blur_to_spots(points, views)
         level = expected.mean((1, 2))
+        n_pixels = expected.shape[1] * expected.shape[2]
+        noise = level.clamp_min(1 / n_pixels) + read_noise**2  # one electron in all, at least
+        unsure = noise / n_pixels  # variance that it leaves the level
+        least = LEAST_VARIANCE * level**2 + unsure
         unit = level * (views.area / views.spot_area)[:, 0, 0]
         known = (
-            _relative(sharp, spots, unit)
-            + _relative(image, expected, level)
-            + BACKGROUND_WEIGHT * _relative(smooth, background, level)
+            _soften(_relative(sharp, spots, LEAST_VARIANCE * unit**2 + unsure))
+            + _soften(_relative(image, expected, least))
+            + _soften(_relative(smooth, background, least + _inside(expected).var((1, 2))))
         )
         variance = measure_contrast(seen, views, read_noise)[1][:, 0, 0]
         unknown = _deviate(ratio[:, None, None] * image, expected, ratio**2 * variance)
         unknown = unknown + smoothness * _slope(smooth, image)
-        return (has_truth * known + (1 - has_truth) * unknown).mean()
+        return (has_truth * known + UNKNOWN_WEIGHT * (1 - has_truth) * unknown).mean()
+
+
+def _soften(error: torch.Tensor) -> torch.Tensor:
+    """Errors of images of few electrons, which are large, do not outweigh all others."""
+    return LARGE * torch.log1p(error / LARGE)
 
 
 def _inside(values: torch.Tensor) -> torch.Tensor:
     return values[:, RIM:-RIM, RIM:-RIM]
 
 
-def _relative(found: torch.Tensor, true: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
-    """Mean square error over the variance of the truth, (B,)."""
+def _relative(found: torch.Tensor, true: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """Mean square error over the variance of the truth and the least that counts, (B,)."""
     found, true = _inside(found), _inside(true)
-    return ((found - true) ** 2).mean((1, 2)) / (true.var((1, 2)) + LEAST_VARIANCE * unit**2)
+    return ((found - true) ** 2).mean((1, 2)) / (true.var((1, 2)) + least)
 
 
 def _deviate(expected: torch.Tensor, counts: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
