@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import signal
+from scipy import ndimage, signal
 
 from adatom.core.errors import ConfigError
 from adatom.optics.microscope import Microscope
@@ -61,6 +61,19 @@ def test_atoms_are_integrated_over_pixels_wherever_they_lie():
     inside = drawn * (y > 10)
     center = (inside * y).sum() / inside.sum(), (inside * x).sum() / inside.sum()
     assert center == pytest.approx((20.3, 10.8), abs=0.01)
+
+
+def test_atoms_of_one_kind_may_differ_in_strength():
+    even, uneven = (
+        simulate_object(make_recipe(specimen={"spread": spread}), 4).object_function
+        for spread in (0.0, 0.4)
+    )
+    y, x = np.nonzero((even == ndimage.maximum_filter(even, 9)) & (even > 0.7 * even.max()))
+    alone = ndimage.uniform_filter(even, 7)[y, x]
+    ratio = (ndimage.uniform_filter(uneven, 7)[y, x]) / alone
+    assert len(ratio) > 20
+    assert ratio.mean() == pytest.approx(1, abs=0.2)
+    assert ratio.std() == pytest.approx(0.4, rel=0.25)
 
 
 def test_a_step_of_the_background_divides_the_image():

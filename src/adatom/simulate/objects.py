@@ -33,6 +33,9 @@ class AtomSpecimenConfig(BackgroundConfig):
     """What else scatters electrons, and how strongly and where each atom does."""
 
     exponent: Positive = Field(1.7, description="Power of Z that the HAADF contrast follows.")
+    spread: NotNegative = Field(
+        0.0, description="Spread of how strongly atoms of one kind scatter, as a share."
+    )
     vibration: NotNegative = Field(0.08, description="Thermal displacement per axis, Å.")
     step: Share = Field(0.0, description="Chance of a step of the background.")
     step_height: NotNegative = Field(1.0, description="Its height, in peaks of the host.")
@@ -173,7 +176,9 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
     vibration = float(draw_value(recipe.specimen.vibration, rng))
     positions = structure.positions[:, [1, 0]] - OUTSIDE
     sections = haadf_cross_section(structure.numbers, microscope, exponent)
+    spread = float(draw_value(recipe.specimen.spread, rng))
     sections = sections * structure.arrays.get("weight", 1.0)
+    sections = sections * _draw_strengths(len(sections), spread, rng)
     scan = draw_scan(shape, pixel_size, recipe.scan, rng)
     # A point sees the probe from the other side.
     point = probe_transfer(microscope, size)
@@ -242,6 +247,13 @@ def draw_atoms(
     index = (y[:, :, None] * shape[1] + x[:, None, :])[is_inside]
     total = np.bincount(index, values[is_inside], shape[0] * shape[1])
     return total.reshape(shape).astype(np.float32)
+
+
+def _draw_strengths(n_atoms: int, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Factors of mean 1, by a gamma distribution, (N,)."""
+    if spread == 0:
+        return np.ones(n_atoms)
+    return rng.gamma(1 / spread**2, spread**2, n_atoms)
 
 
 def _draw_point(transfer: Transfer, pixel_size: float) -> np.ndarray:
