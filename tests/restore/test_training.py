@@ -8,8 +8,14 @@ from adatom.core.errors import ConfigError, FileError, ImageError
 from adatom.learn.samples import TRAINING
 from adatom.networks.probe_views import blur_to_spots, view_probe
 from adatom.networks.restorer import load_restorer, save_restorer
-from adatom.restore.training import Frame, make_sample, measure_loss, train_restorer
-from adatom.simulate.detector import Detector
+from adatom.restore.training import (
+    LARGE,
+    LEAST_VARIANCE,
+    Frame,
+    make_sample,
+    measure_loss,
+    train_restorer,
+)
 from adatom.simulate.objects import N_PROBE, RestoreRecipe, simulate_object
 
 
@@ -105,18 +111,16 @@ def test_a_training_with_frames_goes_on_where_it_stopped(tmp_path, frame):
 
 
 def test_what_noise_leaves_open_is_no_great_loss_where_electrons_are_few():
-    dark = make_recipe().model_copy(update={"detector": Detector(peak_electrons=0.05)})
-    sample = [part[None] for part in make_sample(dark, (), TRAINING, 3)]
-    views = view_probe(sample[4], (64, 64))
-    sharp, smooth = blur_to_spots(sample[2], views), sample[3]
-    level = sample[1].mean()
-    assert 1 < 64**2 * float(level) < 100
-    error = (level / 64**2) ** 0.5  # of the level, by counting
-    right = float(measure_loss(0.1, Known(sharp, smooth), sample))
-    off = float(measure_loss(0.1, Known(sharp, smooth + error), sample))
-    assert 0.1 < off - right < 1.2
-    empty = [torch.zeros_like(part) for part in sample[:4]] + sample[4:]
-    assert float(measure_loss(0.1, Known(sharp * 0, smooth * 0 + 1e-6), empty)) < 1e-3
+    sample = [part[None] for part in make_sample(make_recipe(), (), TRAINING, 3)]
+    n_electrons, nothing = 10, torch.zeros(1, 64, 64)
+    flat = nothing + n_electrons / 64**2
+    error = (n_electrons**0.5) / 64**2  # of the level, by counting
+    dark = [flat, flat, nothing, flat, *sample[4:]]
+    off = float(measure_loss(0.1, Known(nothing, flat + error), dark))
+    each = 1 / (1 + LEAST_VARIANCE * n_electrons)  # of image and background
+    assert off == pytest.approx(2 * LARGE * np.log1p(each / LARGE), rel=1e-3)
+    empty = [*([nothing] * 4), *sample[4:]]
+    assert float(measure_loss(0.1, Known(nothing, nothing + 1e-6), empty)) < 1e-3
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path, frame):

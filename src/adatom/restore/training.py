@@ -330,9 +330,9 @@ def measure_loss(smoothness: float, network: torch.nn.Module, batch: Batch) -> t
         least = LEAST_VARIANCE * level**2 + unsure
         unit = level * (views.area / views.spot_area)[:, 0, 0]
         known = (
-            _soften(_relative(sharp, spots, LEAST_VARIANCE * unit**2 + unsure))
-            + _soften(_relative(image, expected, least))
-            + _soften(_relative(smooth, background, least + _inside(expected).var((1, 2))))
+            _relative(sharp, spots, LEAST_VARIANCE * unit**2 + unsure)
+            + _relative(image, expected, least)
+            + _relative(smooth, background, least + _inside(expected).var((1, 2)))
         )
         variance = measure_contrast(seen, views, read_noise)[1][:, 0, 0]
         unknown = _deviate(ratio[:, None, None] * image, expected, ratio**2 * variance)
@@ -340,19 +340,18 @@ def measure_loss(smoothness: float, network: torch.nn.Module, batch: Batch) -> t
         return (has_truth * known + UNKNOWN_WEIGHT * (1 - has_truth) * unknown).mean()
 
 
-def _soften(error: torch.Tensor) -> torch.Tensor:
-    """Errors of images of few electrons, which are large, do not outweigh all others."""
-    return LARGE * torch.log1p(error / LARGE)
-
-
 def _inside(values: torch.Tensor) -> torch.Tensor:
     return values[:, RIM:-RIM, RIM:-RIM]
 
 
 def _relative(found: torch.Tensor, true: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
-    """Mean square error over the variance of the truth and the least that counts, (B,)."""
+    """Mean square error over the variance of the truth and the least that counts, (B,).
+
+    Images of few electrons, whose errors are large, do not outweigh all others.
+    """
     found, true = _inside(found), _inside(true)
-    return ((found - true) ** 2).mean((1, 2)) / (true.var((1, 2)) + least)
+    error = ((found - true) ** 2).mean((1, 2)) / (true.var((1, 2)) + least)
+    return LARGE * torch.log1p(error / LARGE)
 
 
 def _deviate(expected: torch.Tensor, counts: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
