@@ -6,7 +6,7 @@ import torch
 from scipy import signal
 
 from adatom.networks import probe_views
-from adatom.networks.deepstem import DeepSTEM
+from adatom.networks.deepstem import DARK, MOST, DeepSTEM, follow_electrons
 from adatom.networks.probe_views import (
     N_SEEN,
     WIDTH,
@@ -110,6 +110,39 @@ def test_noise_has_no_lattice(monkeypatch):
     every = find_lattice(counts, views, torch.zeros(1))
     assert float(found.var()) < 0.05 * float(every.var())  # 0.02 of exponential noise by formula
     assert float(find_lattice(0 * counts, views, torch.zeros(1)).abs().max()) == 0
+
+
+def test_electrons_ask_columns_that_are_drawn_too_bright_to_be_darker(points):
+    views = view_probe(make_gaussian(2.0), (64, 64))
+    true = blur_to_spots(points, views).clamp_min(0)
+    counts = reconvolve(true, views).clamp_min(0) + 0.2
+    drawn = true.clone()
+    drawn[:, :, :32] /= 1.5
+    drawn[:, :, 32:] *= 1.5
+    ratio = follow_electrons(counts, (drawn, torch.tensor(0.2)), views, torch.tensor(0.01))
+    for y, x, factor in ((30, 24, 1.5), (36, 40, 1 / 1.5)):
+        spot = np.s_[0, y - 2 : y + 3, x - 2 : x + 3]
+        found = float((ratio * drawn)[spot].sum() / drawn[spot].sum())
+        assert np.log(found) / np.log(factor) == pytest.approx(1, abs=0.25)
+    right = follow_electrons(counts, (true, torch.tensor(0.2)), views, torch.tensor(0.01))
+    assert float((right - 1).abs()[true > 0.1 * true.max()].max()) < 0.02
+    nothing = torch.zeros_like(counts)
+    dark = follow_electrons(nothing, (nothing, torch.tensor(0.0)), views, torch.tensor(0.01))
+    assert bool((dark == 1).all())
+
+
+def test_the_second_drawing_begins_as_the_first(points):
+    network = DeepSTEM((4, 8)).eval()
+    network.draw_weights(np.random.default_rng(1))
+    views = view_probe(make_gaussian(2.0), (64, 64))
+    counts = reconvolve(blur_to_spots(points, views), views).clamp_min(0) + 0.2
+    with torch.inference_mode():
+        sharp, _ = network(counts, make_gaussian(2.0), torch.zeros(1))
+        seen, scale = look(counts, views, torch.zeros(1))
+        first = torch.nn.functional.softplus(network.first(seen)[:, 0] - DARK)
+        first = first * scale * views.area / views.spot_area
+    change = (sharp / first - 1).abs()
+    assert 0 < float(change.max()) < 0.05 * (MOST - 1)  # of what the electrons ask, about e^-3
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0])

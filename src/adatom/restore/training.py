@@ -248,16 +248,16 @@ def make_sample(recipe: RestoreRecipe, frames: Sequence[Frame], split: int, inde
     -------
     list of tensors
         What the network sees, (N, N); what the image is expected to be, or of an image without
-        truth the other electrons; object function and background (zero without truth); probe,
-        (P, P); read noise; and what the expectation of the second image is over that of the first,
-        (); whether there is a truth, ().
+        truth the other electrons; object function and background (zero without truth); probe, and
+        the probe that the network is told, (P, P); read noise; what the expectation of the second
+        image is over that of the first, (); whether there is a truth, ().
     """
     rng = make_child_rng(recipe.training.seed, split, index)
     if not frames or rng.random() < recipe.training.simulated:
         example = simulate_object(recipe, rng)
         maps = (example.image, example.expected, example.object_function, example.background)
         numbers = (example.read_noise, 1.0, 1.0)
-        return _to_tensors(maps, example.probe, numbers)
+        return _to_tensors(maps, (example.probe, example.told_probe), numbers)
     frame, side = frames[int(rng.integers(len(frames)))], recipe.dataset.n_pixels
     top, left = (int(rng.integers(n - side + 1)) for n in frame.counts.shape)
     counts = frame.counts[top : top + side, left : left + side].astype(np.int64)
@@ -265,13 +265,13 @@ def make_sample(recipe: RestoreRecipe, frames: Sequence[Frame], split: int, inde
     seen = rng.binomial(counts, kept)
     maps = (seen, counts - seen, np.zeros((side, side)), np.zeros((side, side)))
     probe = frame.probes[int(rng.integers(len(frame.probes)))]
-    return _to_tensors(maps, probe, (0.0, (1 - kept) / kept, 0.0))
+    return _to_tensors(maps, (probe, probe), (0.0, (1 - kept) / kept, 0.0))
 
 
 def _to_tensors(
-    maps: tuple[np.ndarray, ...], probe: np.ndarray, numbers: tuple[float, ...]
+    maps: tuple[np.ndarray, ...], probes: tuple[np.ndarray, ...], numbers: tuple[float, ...]
 ) -> Batch:
-    arrays = [*maps, probe, *numbers]
+    arrays = [*maps, *probes, *numbers]
     return [torch.as_tensor(np.asarray(array, np.float32)) for array in arrays]
 
 
@@ -317,11 +317,13 @@ def measure_loss(smoothness: float, network: torch.nn.Module, batch: Batch) -> t
     () tensor
         The mean over the batch.
     """
-    seen, expected, points, background, probe, read_noise, ratio, has_truth = batch
-    views = view_probe(probe, (seen.shape[1], seen.shape[2]))
-    sharp, smooth = network(seen, probe, read_noise)
+    seen, expected, points, background, probe, told, read_noise, ratio, has_truth = batch
+    shape = (seen.shape[1], seen.shape[2])
+    views = view_probe(told, shape)
+    true_views = views._replace(transfer=view_probe(probe, shape).transfer)
+    sharp, smooth = network(seen, told, read_noise)
     with torch.autocast(seen.device.type, enabled=False):
-        image = (reconvolve(sharp, views) + smooth).clamp_min(0)
+        image = (reconvolve(sharp, true_views) + smooth).clamp_min(0)
         spots = blur_to_spots(points, views)
         level = expected.mean((1, 2))
         n_pixels = expected.shape[1] * expected.shape[2]

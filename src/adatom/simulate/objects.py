@@ -11,6 +11,7 @@ from scipy.special import erf
 from adatom.core.config import Config
 from adatom.core.random import NotNegative, Positive, Share, draw_value, limits_of, make_rng
 from adatom.networks.kinds import DeepSTEMConfig
+from adatom.optics.ceos import from_krivanek, to_krivanek
 from adatom.optics.microscope import Microscope, find_band_limit, haadf_cross_section
 from adatom.simulate.detector import Detector, detect
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
@@ -39,6 +40,19 @@ class AtomSpecimenConfig(BackgroundConfig):
     vibration: NotNegative = Field(0.08, description="Thermal displacement per axis, Å.")
     step: Share = Field(0.0, description="Chance of a step of the background.")
     step_height: NotNegative = Field(1.0, description="Its height, in peaks of the host.")
+
+
+class MistakeConfig(Config):
+    """How far the probe that a network is told may be from the one that took the image.
+
+    Errors of the coefficients are standard deviations.
+    """
+
+    size: NotNegative = Field(0.0, description="Factor of all errors below; 0: told exactly.")
+    C1: NotNegative = Field(2.6, description="Of the defocus, Å.")
+    A1: NotNegative = Field(2.4, description="Of the two-fold astigmatism, Å.")
+    B2: NotNegative = Field(26.0, description="Of the coma, Å (a third of C21).")
+    A2: NotNegative = Field(26.0, description="Of the three-fold astigmatism, Å.")
 
 
 class ObjectSetConfig(Config):
@@ -70,6 +84,7 @@ class RestoreRecipe(Config):
     )
     specimen: AtomSpecimenConfig = AtomSpecimenConfig()
     microscope: Microscope = Microscope()
+    mistake: MistakeConfig = MistakeConfig()
     scan: ScanConfig = ScanConfig()
     detector: Detector = Detector()
     dataset: ObjectSetConfig = ObjectSetConfig()
@@ -133,6 +148,8 @@ class ObjectExample:
         Expected electrons that come from no atom.
     probe : (P, P) float32 array
         Image of a point, as of `make_point_image`.
+    told_probe : (P, P) float32 array
+        The same by numbers of the microscope that may be wrong.
     pixel_size : float
         Å per pixel.
     read_noise : float
@@ -144,6 +161,7 @@ class ObjectExample:
     object_function: np.ndarray
     background: np.ndarray
     probe: np.ndarray
+    told_probe: np.ndarray
     pixel_size: float
     read_noise: float
 
@@ -180,9 +198,7 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
     sections = sections * structure.arrays.get("weight", 1.0)
     sections = sections * _draw_strengths(len(sections), spread, rng)
     scan = draw_scan(shape, pixel_size, recipe.scan, rng)
-    # A point sees the probe from the other side.
-    point = probe_transfer(microscope, size)
-    point = replace(point, values=point.values.conj())
+    point = _turn_probe(microscope, size)
     square = point.ky[:, None] ** 2 + point.kx**2
     atom = replace(point, values=point.values * np.exp(-2 * (np.pi * vibration) ** 2 * square))
     image = simulate_linear(positions, sections, atom, (scan.y, scan.shift), scan.x)
@@ -195,13 +211,16 @@ def simulate_object(recipe: RestoreRecipe, rng: np.random.Generator | int) -> Ob
     read_noise = float(draw_value(recipe.detector.read_noise, rng))
     detector = recipe.detector.model_copy(update={"read_noise": read_noise})
     width = max(vibration / pixel_size, NARROWEST)
+    counts = detect(expected, pixel_size, detector, rng)
     strengths = sections * dose / pixel_size**2
+    told = _mistake(microscope, recipe.mistake, rng)
     return ObjectExample(
-        image=detect(expected, pixel_size, detector, rng),
+        image=counts,
         expected=expected.astype(np.float32),
         object_function=draw_atoms(scan.image_positions(positions), strengths, shape, width),
         background=(dose * background).astype(np.float32),
         probe=_draw_point(point, pixel_size),
+        told_probe=_draw_point(_turn_probe(told, size), pixel_size),
         pixel_size=pixel_size,
         read_noise=read_noise,
     )
@@ -254,6 +273,23 @@ def _draw_strengths(n_atoms: int, spread: float, rng: np.random.Generator) -> np
     if spread == 0:
         return np.ones(n_atoms)
     return rng.gamma(1 / spread**2, spread**2, n_atoms)
+
+
+def _mistake(
+    microscope: Microscope, config: MistakeConfig, rng: np.random.Generator
+) -> Microscope:
+    """The microscope by numbers that are wrong."""
+    values, size = from_krivanek(microscope), float(draw_value(config.size, rng))
+    for name in ("C1", "A1", "B2", "A2"):
+        error = rng.normal(0, 1, 2) @ [1, 1j] / 2**0.5 if name != "C1" else rng.normal()
+        values[name] += size * float(getattr(config, name)) * error
+    return microscope.model_copy(update=to_krivanek(values))
+
+
+def _turn_probe(microscope: Microscope, size: tuple[float, float]) -> Transfer:
+    """Transfer of the probe as a point sees it: from the other side."""
+    transfer = probe_transfer(microscope, size)
+    return replace(transfer, values=transfer.values.conj())
 
 
 def _draw_point(transfer: Transfer, pixel_size: float) -> np.ndarray:
