@@ -45,7 +45,8 @@ class AtomSpecimenConfig(BackgroundConfig):
 class MistakeConfig(Config):
     """How far the probe that a network is told may be from the one that took the image.
 
-    Errors of the coefficients are standard deviations.
+    Standard deviations: about those of a Zemlin tableau to 34 mrad whose images tell defocus and
+    astigmatism to 5 Å and 1 %.
     """
 
     size: NotNegative = Field(0.0, description="Factor of all errors below; 0: told exactly.")
@@ -275,14 +276,15 @@ def _draw_strengths(n_atoms: int, spread: float, rng: np.random.Generator) -> np
     return rng.gamma(1 / spread**2, spread**2, n_atoms)
 
 
-def _mistake(
-    microscope: Microscope, config: MistakeConfig, rng: np.random.Generator
-) -> Microscope:
+def _mistake(microscope: Microscope, config: MistakeConfig, rng: np.random.Generator) -> Microscope:
     """The microscope by numbers that are wrong."""
     values, size = from_krivanek(microscope), float(draw_value(config.size, rng))
     for name in ("C1", "A1", "B2", "A2"):
-        error = rng.normal(0, 1, 2) @ [1, 1j] / 2**0.5 if name != "C1" else rng.normal()
-        values[name] += size * float(getattr(config, name)) * error
+        spread = size * float(getattr(config, name))
+        if name == "C1":
+            values[name] += rng.normal(0, spread)
+        else:
+            values[name] += complex(*rng.normal(0, spread / 2**0.5, 2))
     return microscope.model_copy(update=to_krivanek(values))
 
 
