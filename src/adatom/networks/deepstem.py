@@ -41,9 +41,8 @@ class DeepSTEM(nn.Module):
 
     It draws twice. The first drawing is taken some steps of Richardson and Lucy toward the
     electrons; the second one sees by how much each place would become brighter, corrects the first
-    and decides how much of that it believes. So brightness comes from the electrons, which layers
-    without products follow badly (unrolled steps of the physics between networks: Monga, Li and
-    Eldar, IEEE Signal Process. Mag. 38 (2021) 18).
+    and decides how much of that it believes (unrolled steps of the physics between networks: Monga,
+    Li and Eldar, IEEE Signal Process. Mag. 38 (2021) 18).
     """
 
     def __init__(self, widths: tuple[int, ...]):

@@ -11,7 +11,6 @@ from scipy.special import erf
 from adatom.core.config import Config
 from adatom.core.random import NotNegative, Positive, Share, draw_value, limits_of, make_rng
 from adatom.networks.kinds import DeepSTEMConfig
-from adatom.optics.ceos import from_krivanek, to_krivanek
 from adatom.optics.microscope import Microscope, find_band_limit, haadf_cross_section
 from adatom.simulate.detector import Detector, detect
 from adatom.simulate.drawing import OUTSIDE, choose_kind, draw_host, draw_structure
@@ -50,10 +49,10 @@ class MistakeConfig(Config):
     """
 
     size: NotNegative = Field(0.0, description="Factor of all errors below; 0: told exactly.")
-    C1: NotNegative = Field(2.6, description="Of the defocus, Å.")
-    A1: NotNegative = Field(2.4, description="Of the two-fold astigmatism, Å.")
-    B2: NotNegative = Field(26.0, description="Of the coma, Å (a third of C21).")
-    A2: NotNegative = Field(26.0, description="Of the three-fold astigmatism, Å.")
+    defocus: float = Field(2.6, ge=0, description="Of the defocus, Å.")
+    C12: float = Field(2.4, ge=0, description="Of the two-fold astigmatism, Å.")
+    C21: float = Field(78.0, ge=0, description="Of the axial coma, Å.")
+    C23: float = Field(26.0, ge=0, description="Of the three-fold astigmatism, Å.")
 
 
 class ObjectSetConfig(Config):
@@ -278,14 +277,14 @@ def _draw_strengths(n_atoms: int, spread: float, rng: np.random.Generator) -> np
 
 def _mistake(microscope: Microscope, config: MistakeConfig, rng: np.random.Generator) -> Microscope:
     """The microscope by numbers that are wrong."""
-    values, size = from_krivanek(microscope), float(draw_value(config.size, rng))
-    for name in ("C1", "A1", "B2", "A2"):
-        spread = size * float(getattr(config, name))
-        if name == "C1":
-            values[name] += rng.normal(0, spread)
-        else:
-            values[name] += complex(*rng.normal(0, spread / 2**0.5, 2))
-    return microscope.model_copy(update=to_krivanek(values))
+    size = float(draw_value(config.size, rng))
+    told = {"defocus": float(microscope.defocus) - rng.normal(0, size * config.defocus)}  # type: ignore[arg-type]
+    for name, symmetry in (("C12", 2), ("C21", 1), ("C23", 3)):
+        azimuth, spread = f"phi{name[1:]}", size * getattr(config, name)
+        turn = np.exp(1j * symmetry * np.deg2rad(getattr(microscope, azimuth)))
+        value = getattr(microscope, name) * turn + complex(*rng.normal(0, spread / 2**0.5, 2))
+        told |= {name: abs(value), azimuth: np.rad2deg(np.angle(value)) / symmetry}
+    return microscope.model_copy(update=told)
 
 
 def _turn_probe(microscope: Microscope, size: tuple[float, float]) -> Transfer:
