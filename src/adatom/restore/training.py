@@ -130,9 +130,10 @@ def train_restorer(
 
     Notes
     -----
-    Simulated images: relative squared errors of object function, image and background. Images
-    without truth: each electron goes to one of two images at random, which are independent; the
-    network sees one, and the Poisson likelihood of the other is its loss, so noise is not learned
+    Simulated images: relative squared errors of object function, image and background, by the right
+    probe also where the network is told a wrong one (`mistake` of the recipe). Images without
+    truth: each electron goes to one of two images at random, which are independent; the network
+    sees one, and the Poisson likelihood of the other is its loss, so noise is not learned
     (Lehtinen et al., ICML 2018, arXiv 1803.04189, with the linear image model in between). Their
     background, which the likelihood cannot tell from a smooth object, is kept smooth.
     """
