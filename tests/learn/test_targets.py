@@ -116,6 +116,17 @@ def test_training_goes_on_from_another_model(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_training_stops_where_nothing_improves_in_the_second_half(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_evaluate", lambda *_: 1.0)
+    changes = {"n_steps": 24, "patience": 1}
+    recipe = TINY.model_copy(update={"training": TINY.training.model_copy(update=changes)})
+    told = []
+    train_model(recipe, tmp_path / "run", n_workers=0, report=lambda *line: told.append(line))
+    history = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["step", "4", "8", "12", "16"]
+    assert told[-1] == (16, 24, "stopped, for nothing was better since step 4")
+
+
 def test_calibration_undoes_a_known_distortion():
     rng = np.random.default_rng(0)
     n = 6000

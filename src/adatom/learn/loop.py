@@ -132,7 +132,12 @@ def _run_steps(
     training, running = lesson.training, math.nan
     bare = parts.accelerator.unwrap_model(parts.network)
     for batch in lesson.draw_batches(progress.step):
-        if progress.step >= training.n_steps or _is_stuck(progress, training):
+        if progress.step >= training.n_steps:
+            break
+        if _is_stuck(progress, training):
+            if report:
+                line = f"stopped, for nothing was better since step {progress.best_step}"
+                report(progress.step, training.n_steps, line)
             break
         latest = _take_step(parts, lesson, batch, _learning_rate(progress.step, training))
         progress.step += 1
@@ -205,8 +210,12 @@ def _cycle_length(training: LearningConfig) -> int:
 
 
 def _is_stuck(progress: TrainingState, training: LearningConfig) -> bool:
-    """Whether no look at the held-out images was better for long; each cycle has its own time."""
-    first = progress.step - progress.step % _cycle_length(training)
+    """Whether no look at the held-out images was better for long.
+
+    Only the second half of each cycle counts: while the rate is high, good weights get worse first.
+    """
+    length = _cycle_length(training)
+    first = progress.step - progress.step % length + length // 2
     waited = progress.step - max(progress.best_step, first)
     return waited >= training.patience * training.validate_every
 

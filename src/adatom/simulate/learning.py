@@ -19,7 +19,11 @@ class LearningConfig(Config):
     average: float = Field(0.999, ge=0, lt=1, description="Moving average of the weights.")
     n_validation: int = Field(48, gt=0, description="Held-out images for the loss.")
     validate_every: int = Field(500, gt=0, description="Steps between two looks at them.")
-    patience: int = Field(20, gt=0, description="Looks without improvement before it stops.")
+    patience: int = Field(
+        20,
+        gt=0,
+        description="Looks without improvement before it stops, in the second half of a cycle.",
+    )
     seed: int = Field(1, ge=0, description="Seed of images and weights.")
 
     @model_validator(mode="after")
