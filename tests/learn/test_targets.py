@@ -6,7 +6,7 @@ import torch
 
 from adatom.core.errors import ConfigError, FileError, ModelError
 from adatom.core.random import make_child_rng
-from adatom.learn import loop
+from adatom.learn import fit, loop
 from adatom.learn.evaluate import (
     Candidates,
     fit_calibration,
@@ -14,7 +14,7 @@ from adatom.learn.evaluate import (
     measure_signal_range,
 )
 from adatom.learn.fit import train_model
-from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, make_pair
+from adatom.learn.samples import TRAINING, VALIDATION, SimulatedPairs, choose_split, make_pair
 from adatom.learn.targets import make_target, measure_loss, weigh_classes, weigh_maps
 from adatom.simulate.recipe import HrtemRecipe, Recipe, load_recipe
 from adatom.simulate.wave_set import simulate_series
@@ -96,16 +96,29 @@ def test_stopped_training_continues_to_the_same_weights(tmp_path):
     assert [line.split(",")[0] for line in history] == ["step", "4", "8", "12"]
 
 
-def test_training_goes_on_from_another_model(tmp_path):
+def test_training_goes_on_from_another_model_with_images_that_it_did_not_see(tmp_path, monkeypatch):
+    seen = []
+
+    def draw(samples, *others):
+        seen.append(next(iter(samples))[0])
+        return loop.draw_batches(samples, *others)
+
+    monkeypatch.setattr(fit, "draw_batches", draw)
     still = TINY.training.model_copy(update={"learning_rate": 1e-12, "name": "still"})
     recipe = TINY.model_copy(update={"training": still})
     first = train_model(TINY, tmp_path / "first", n_workers=0)
     second = train_model(recipe, tmp_path / "second", start=first, n_workers=0)
     for old, new in zip(first.network.parameters(), second.network.parameters(), strict=True):
         torch.testing.assert_close(new, old, atol=1e-6, rtol=1e-4)
-    assert second.card.start == {"name": "tiny", "recipe": first.card.recipe}
+    told = {"name": "tiny", "recipe": first.card.recipe, "n_steps": first.card.n_steps}
+    assert second.card.start == told
     resumed = train_model(recipe, tmp_path / "second", n_workers=0, resume=True)
     assert resumed.card.start == second.card.start
+    first_index = 12 * TINY.training.batch_size
+    places = [(0, TRAINING), (0, choose_split(told)), (first_index, choose_split(told))]
+    drawn = [next(iter(SimulatedPairs(TINY, start, split)))[0] for start, split in places]
+    assert all(torch.equal(one, other) for one, other in zip(seen, drawn, strict=True))
+    assert not torch.equal(*seen[:2])
     with pytest.raises(ConfigError, match="goes on with its own weights"):
         train_model(recipe, tmp_path / "second", start=first, resume=True)
     other = TINY.model_copy(

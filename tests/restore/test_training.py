@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from adatom.core.errors import ConfigError, FileError, ImageError
-from adatom.learn.samples import TRAINING
+from adatom.learn import loop
+from adatom.learn.samples import TRAINING, choose_split
 from adatom.networks.probe_views import blur_to_spots, reconvolve, view_probe
 from adatom.networks.restorer import load_restorer, save_restorer
+from adatom.restore import training as restore_training
 from adatom.restore.training import (
     LARGE,
     LEAST_VARIANCE,
@@ -131,10 +133,24 @@ def test_a_training_with_frames_goes_on_where_it_stopped(tmp_path, frame):
             whole.network.state_dict().values(), again.network.state_dict().values(), strict=True
         )
     )
-    further = train_restorer(
-        make_recipe(name="further"), tmp_path / "further", start=whole, n_workers=0
-    )
-    assert further.card.start["name"] == whole.card.name
+
+
+def test_a_restorer_goes_on_from_another_with_images_that_it_did_not_see(tmp_path, monkeypatch):
+    splits = []
+
+    def draw(samples, *others):
+        splits.append(samples.split)
+        return loop.draw_batches(samples, *others)
+
+    monkeypatch.setattr(restore_training, "draw_batches", draw)
+    first = train_restorer(make_recipe(), tmp_path / "first", n_workers=0)
+    further = make_recipe(name="further")
+    second = train_restorer(further, tmp_path / "second", start=first, n_workers=0)
+    assert second.card.start["name"] == first.card.name
+    assert second.card.start["n_steps"] == first.card.n_steps
+    train_restorer(further, tmp_path / "second", resume=True, n_workers=0)
+    assert splits == [TRAINING, *[choose_split(second.card.start)] * 2]
+    assert splits[0] != splits[1]
 
 
 def test_what_noise_leaves_open_is_no_great_loss_where_electrons_are_few():

@@ -40,6 +40,23 @@ class TrainingState:
     start: dict[str, Any] = field(default_factory=dict)
 
 
+def tell_start(card: Config) -> dict[str, Any]:
+    """What the card of a training says of the model that it goes on from.
+
+    Parameters
+    ----------
+    card : ModelCard or RestorerCard
+        Of that model.
+
+    Returns
+    -------
+    dict
+        Its name, checksum, recipe, steps and own start.
+    """
+    told = {"name", "checksum", "recipe", "n_steps", "start"}
+    return card.model_dump(mode="json", include=told, exclude_defaults=True)
+
+
 def check_folder(checkpoint: Path, recipe: Config, resume: bool) -> None:
     """Refuse to write over a training, and to go on with one that is not there or another's.
 

@@ -15,7 +15,7 @@ from adatom.core.errors import ConfigError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of
 from adatom.images.normalize import FOCAL_NORMALIZATION, NormalizeConfig
-from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder
+from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder, tell_start
 from adatom.learn.loop import (
     Batch,
     Lesson,
@@ -25,7 +25,7 @@ from adatom.learn.loop import (
     learn,
     leave_cores,
 )
-from adatom.learn.samples import VALIDATION, SimulatedPairs, make_pair
+from adatom.learn.samples import VALIDATION, SimulatedPairs, choose_split, make_pair
 from adatom.learn.targets import measure_loss, weigh_classes, weigh_maps
 from adatom.networks.kinds import Network
 from adatom.networks.model import Model, ModelCard, build_network
@@ -50,8 +50,8 @@ def train_model(
     folder : str or Path
         Where checkpoint, history.csv and the best weights go; made if missing.
     start : Model, optional
-        Model whose weights are trained on; of the recipe's network, labels and pixel size. Without
-        it, weights are drawn.
+        Model whose weights are trained on; of the recipe's network, labels and pixel size. It is
+        shown images that it did not learn from. Without it, weights are drawn.
     resume : bool
         Continue the training that the folder holds.
     n_workers : int
@@ -203,9 +203,7 @@ def _begin(card: ModelCard, start: Model | None, seed: int) -> tuple[Network, Tr
         draw_weights(network, np.random.default_rng(seed))
         return network, TrainingState()
     network.load_state_dict(start.network.state_dict())
-    told = {"name", "checksum", "recipe", "start"}
-    origin = start.card.model_dump(mode="json", include=told, exclude_defaults=True)
-    return network, TrainingState(start=origin)
+    return network, TrainingState(start=tell_start(start.card))
 
 
 def _check_start(start: ModelCard, card: ModelCard, resume: bool) -> None:
@@ -219,11 +217,11 @@ def _check_start(start: ModelCard, card: ModelCard, resume: bool) -> None:
 
 
 def _draw_batches(
-    recipe: Recipe | HrtemRecipe, n_workers: int, n_steps_done: int
+    recipe: Recipe | HrtemRecipe, n_workers: int, progress: TrainingState
 ) -> Iterable[Batch]:
-    """Batches from the first image on that no step has seen."""
+    """Batches from the first image on that no step has seen, nor the model it began with."""
     batch_size = recipe.training.batch_size
-    samples = SimulatedPairs(recipe, n_steps_done * batch_size)
+    samples = SimulatedPairs(recipe, progress.step * batch_size, choose_split(progress.start))
     return draw_batches(samples, batch_size, n_workers)
 
 

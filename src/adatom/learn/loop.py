@@ -47,7 +47,7 @@ class Lesson:
     measure : callable
         Loss of a network on a batch.
     draw_batches : callable
-        Batches from a step on, those that no step before it has seen.
+        Batches from where a training stands on, those that no step before it has seen.
     held_out : list of batches
         What no step sees.
     """
@@ -55,7 +55,7 @@ class Lesson:
     recipe: Config
     training: LearningConfig
     measure: Measure
-    draw_batches: Callable[[int], Iterable[Batch]]
+    draw_batches: Callable[[TrainingState], Iterable[Batch]]
     held_out: list[Batch]
 
 
@@ -131,7 +131,7 @@ def _run_steps(
     """Take steps until all are done or nothing improves; look at held-out images in between."""
     training, running = lesson.training, math.nan
     bare = parts.accelerator.unwrap_model(parts.network)
-    for batch in lesson.draw_batches(progress.step):
+    for batch in lesson.draw_batches(progress):
         if progress.step >= training.n_steps:
             break
         if _is_stuck(progress, training):

@@ -1,6 +1,9 @@
 """Training pairs: normalized images and their class maps, simulated on the fly."""
 
+import hashlib
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +26,26 @@ from adatom.simulate.wave_set import (
 
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2
 N_KEPT = 16  # specimens that are looked at in turn
+_FIRST_FURTHER = 16  # split; those below are the same for all trainings of a seed
+
+
+def choose_split(start: dict[str, Any]) -> int:
+    """Split of the images that a training learns from: others than the model it goes on from.
+
+    Parameters
+    ----------
+    start : dict
+        What the card says of that model; empty: drawn weights.
+
+    Returns
+    -------
+    int
+        TRAINING for drawn weights; else a number of its own for each model.
+    """
+    if not start:
+        return TRAINING
+    told = hashlib.sha256(json.dumps(start, sort_keys=True).encode()).digest()
+    return _FIRST_FURTHER + int.from_bytes(told[:7])
 
 
 def make_pair(
@@ -35,7 +58,7 @@ def make_pair(
     recipe : Recipe or HrtemRecipe
         What to simulate.
     split : int
-        TRAINING, VALIDATION or CALIBRATION: they never share an image.
+        TRAINING, VALIDATION, CALIBRATION or one of `choose_split`: they never share an image.
     index : int
         Number of the image.
 
@@ -125,10 +148,12 @@ class SimulatedPairs(IterableDataset):
         turned and mirrored at random; specimens then depend on the number of workers.
     start : int
         Index of the first pair: a resumed training continues with images it has not seen.
+    split : int
+        TRAINING, or one of `choose_split`.
     """
 
-    def __init__(self, recipe: Recipe | HrtemRecipe, start: int):
-        self.recipe, self.start = recipe, start
+    def __init__(self, recipe: Recipe | HrtemRecipe, start: int, split: int = TRAINING):
+        self.recipe, self.start, self.split = recipe, start, split
         self._waves: dict[int, StoredWave] = {}
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -159,8 +184,8 @@ class SimulatedPairs(IterableDataset):
         """
         recipe = self.recipe
         if not isinstance(recipe, HrtemRecipe) or recipe.training.n_views == 1:
-            return make_pair(recipe, TRAINING, index)
-        rng = make_child_rng(recipe.training.seed, TRAINING, index)
+            return make_pair(recipe, self.split, index)
+        rng = make_child_rng(recipe.training.seed, self.split, index)
         stored = self._find_wave(recipe, index, n_workers)
         pair = _show_columns(recipe, *look_at(stored, recipe, recipe.n_field, rng), rng)
         return turn_pair(*pair, rng)
@@ -174,6 +199,6 @@ class SimulatedPairs(IterableDataset):
         if number not in self._waves:
             kept = self._waves.items()
             self._waves = {old: wave for old, wave in kept if old >= first * n_workers}
-            rng = make_child_rng(training.seed, TRAINING, number, 0)
+            rng = make_child_rng(training.seed, self.split, number, 0)
             self._waves[number] = simulate_small_wave(recipe, recipe.n_field, rng)
         return self._waves[number]

@@ -36,7 +36,7 @@ class RestorerCard(Config):
     )
     recipe: dict[str, Any] = Field({}, description="Recipe that rebuilds the model.")
     start: dict[str, Any] = Field(
-        {}, description="Model that it was trained on from: name, checksum, recipe, its own start."
+        {}, description="Model it was trained on from: name, checksum, recipe, steps, its start."
     )
     n_steps: int = Field(0, ge=0, description="Steps it was trained for.")
     seed: int = Field(0, description="Seed of images and weights.")

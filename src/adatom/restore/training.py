@@ -16,9 +16,9 @@ import adatom
 from adatom.core.errors import ConfigError, ImageError
 from adatom.core.progress import Report
 from adatom.core.random import limits_of, make_child_rng
-from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder
+from adatom.learn.checkpoint import CHECKPOINT, TrainingState, check_folder, tell_start
 from adatom.learn.loop import Batch, Lesson, check_name, draw_batches, learn, leave_cores
-from adatom.learn.samples import TRAINING, VALIDATION
+from adatom.learn.samples import VALIDATION, choose_split
 from adatom.networks.deepstem import DeepSTEM
 from adatom.networks.probe_views import blur_to_spots, measure_contrast, reconvolve, view_probe
 from adatom.networks.restorer import Restorer, RestorerCard
@@ -104,7 +104,8 @@ def train_restorer(
         Images without truth, from which it learns too; `training.simulated` says how large the
         share of simulated images is beside them.
     start : Restorer, optional
-        Model whose weights are trained on. Without it, weights are drawn.
+        Model whose weights are trained on, with simulated images that it did not learn from.
+        Without it, weights are drawn.
     resume : bool
         Continue the training that the folder holds.
     n_workers : int
@@ -147,9 +148,7 @@ def train_restorer(
         network.draw_weights(np.random.default_rng(recipe.training.seed))
     else:
         network.load_state_dict(start.network.state_dict())
-        told = {"name", "checksum", "recipe", "start"}
-        origin = start.card.model_dump(mode="json", include=told, exclude_defaults=True)
-        progress = TrainingState(start=origin)
+        progress = TrainingState(start=tell_start(start.card))
     with leave_cores(n_workers):
         lesson = _make_lesson(recipe, frames, n_workers)
         progress = learn(
@@ -277,10 +276,10 @@ def _to_tensors(
 
 
 class _Samples(IterableDataset):
-    """Endless samples from a starting index on, shared between workers."""
+    """Endless samples of a split from a starting index on, shared between workers."""
 
-    def __init__(self, recipe: RestoreRecipe, frames: Sequence[Frame], start: int):
-        self.recipe, self.frames, self.start = recipe, frames, start
+    def __init__(self, recipe: RestoreRecipe, frames: Sequence[Frame], split: int, start: int):
+        self.recipe, self.frames, self.split, self.start = recipe, frames, split, start
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -288,16 +287,16 @@ class _Samples(IterableDataset):
         if worker is not None:
             index, step = index + worker.id, worker.num_workers
         while True:
-            yield make_sample(self.recipe, self.frames, TRAINING, index)
+            yield make_sample(self.recipe, self.frames, self.split, index)
             index += step
 
 
 def _draw_batches(
-    recipe: RestoreRecipe, frames: Sequence[Frame], n_workers: int, n_steps_done: int
+    recipe: RestoreRecipe, frames: Sequence[Frame], n_workers: int, progress: TrainingState
 ) -> Iterable[Batch]:
-    """Batches from the first sample on that no step has seen."""
-    batch_size = recipe.training.batch_size
-    samples = _Samples(recipe, frames, n_steps_done * batch_size)
+    """Batches from the first sample on that no step has seen, nor the model it began with."""
+    batch_size, split = recipe.training.batch_size, choose_split(progress.start)
+    samples = _Samples(recipe, frames, split, progress.step * batch_size)
     return draw_batches(samples, batch_size, n_workers)
 
 
