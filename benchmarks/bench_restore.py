@@ -6,7 +6,8 @@ model), 60 and 80 kV, residual aberrations, a rotated scan that jitters and drif
 1e3 to 1e4 e/Å² also a probe by a tableau of twice its errors. PSNR and SSIM compare objects in the
 band 2α/λ, in electrons, no gain fitted. Vacancies are looked for by a classical finder, and by a
 network that learned on the output of the method (`restore_finders.py`); their bound is that of a
-likelihood ratio. Steps, edges, and images without columns: `restore_cases.py`. Intervals: 95 %.
+likelihood ratio, which is also taken of the electrons themselves. Steps, edges, and images without
+columns: `restore_cases.py`. Intervals: 95 %.
 
 Images, restored objects and networks are kept in a folder: a stopped benchmark continues there.
 Images and restorations are made on all cores. On two cores all of it takes about an hour, a third
@@ -19,7 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ from restore_finders import (
     measure_sites,
     square_errors,
     vote_columns,
+    vote_ratio,
     vote_sulfur,
     vote_vacancies,
 )
@@ -56,13 +58,14 @@ from restore_goals import (
     find_missed,
 )
 from restore_images import FULL, SMALL, Scene, load_scene
-from restore_methods import Method, list_methods
+from restore_methods import Found, Method, list_methods, look
 from restore_pictures import draw_cases, draw_methods
 from restore_scores import (
     bootstrap,
     find_position_bound,
     find_separations,
     score_image,
+    take_f1,
 )
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
@@ -112,10 +115,10 @@ def main() -> int:
         name: load_finder(name, method, out / "finders", field, training)
         for name, method in methods.items()
     }
-    bounds = find_bounds(scenes, doses)
+    bounds, ratios = find_bounds(scenes, doses), take_ratios(scenes, doses)
     results, thresholds = measure(scenes, doses, methods, finders, out)
     figures = summarize(results)
-    print_table(figures, bounds)
+    print_table(figures, bounds, ratios)
     pace = np.mean([rows["time"][:, 1].mean() for rows in results.values()]) / field.side**2
     print(f"Wiener: {1e6 * pace:.2g} s a megapixel; the column time counts in units of it\n")
     print_lead(results)
@@ -130,7 +133,7 @@ def main() -> int:
     found = measure_cases(cases, objects, finders, thresholds)
     print_cases(found, tuple(methods))
     shown = {
-        named[0]: restore(named, scenes[0], Exposure(SHOWN_DOSE, (0, 0)), out)[0]
+        named[0]: restore(named, scenes[0], Exposure(SHOWN_DOSE, (0, 0)), out)[0].sharp
         for named in methods.items()
     }
     draw_methods(scenes[0], SHOWN_DOSE, shown, out / "methods.png")
@@ -138,7 +141,8 @@ def main() -> int:
     missed = [] if options.quick else find_missed(results, bounds, found, needed)
     if options.json:
         told = {f"{dose:g} {name}": rows for (dose, name), rows in figures.items()}
-        told |= {"bounds": bounds, "cases": found, "doses": needed, "missed": missed}
+        told |= {"bounds": bounds, "ratios": ratios}
+        told |= {"cases": found, "doses": needed, "missed": missed}
         options.json.write_text(json.dumps(told, indent=1))
     print("missed:", "; ".join(missed) or "none")
     return int(bool(missed) and options.check)
@@ -150,6 +154,18 @@ def find_bounds(scenes: list[Scene], doses: tuple[float, ...]) -> dict[float, fl
     n_one, n_two = (sum((s.labels == label).sum() for s in scenes) for label in ("S1", "S2"))
     share = n_one / (n_one + n_two)
     return {dose: rare_label_bound(separations * dose**0.5, share) for dose in doses}
+
+
+def take_ratios(
+    scenes: list[Scene], doses: tuple[float, ...]
+) -> dict[float, tuple[float, float, float]]:
+    """F1 of vacancies by the likelihood ratio of the electrons that all methods see."""
+    found = {}
+    for dose in doses:
+        counts = (scene.count(dose, 0, number) for number, scene in enumerate(scenes))
+        votes = [vote_ratio(*pair, dose) for pair in zip(counts, scenes, strict=True)]
+        found[dose] = bootstrap(cross_validate(votes)[1], take_f1)
+    return found
 
 
 def work(function: Callable, jobs: list[tuple], text: str) -> list:
@@ -172,23 +188,27 @@ def find_place(named: tuple[str, Method], _: Scene, exposure: Exposure, out: Pat
 
 def restore(
     named: tuple[str, Method], scene: Scene, exposure: Exposure, out: Path
-) -> tuple[np.ndarray, float]:
+) -> tuple[Found, float]:
     """Object of one exposure and the processor's seconds that it took; kept in a file."""
     path = find_place(named, scene, exposure, out)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         counts = scene.count(exposure.dose, *exposure.keys)
         start = time.process_time()
-        found = named[1](counts, scene.wrong_probe if exposure.is_wrong else scene.probe)
+        told = scene.wrong_probe if exposure.is_wrong else scene.probe
+        restored = named[1](counts, told)
         seconds = time.process_time() - start
+        found = look(named[0], restored, scene)
         part = path.with_suffix(".part.npz")
-        np.savez(part, found=found.object_function.astype(np.float32), seconds=seconds)
+        maps = {name: values.astype(np.float32) for name, values in asdict(found).items()}
+        np.savez(part, **maps, seconds=seconds)
         part.rename(path)
     with np.load(path) as file:
-        return file["found"].astype(float), float(file["seconds"])
+        maps = {each.name: file[each.name].astype(float) for each in fields(Found)}
+        return Found(**maps), float(file["seconds"])
 
 
-def restore_case(named: tuple[str, Method], case: Case, dose: float, out: Path) -> list[np.ndarray]:
+def restore_case(named: tuple[str, Method], case: Case, dose: float, out: Path) -> list[Found]:
     """Objects of several exposures of a case."""
     exposures = [Exposure(dose, (case.key, number)) for number in range(N_EXPOSURES)]
     return [restore(named, case.scene, exposure, out)[0] for exposure in exposures]
@@ -226,13 +246,14 @@ def measure(
 
 
 def measure_method(
-    found: list[np.ndarray], scenes: list[Scene], dose: float, finder: UNet
+    found: list[Found], scenes: list[Scene], dose: float, finder: UNet
 ) -> tuple[Rows, tuple[float, float]]:
     """All figures of one method at one dose; the thresholds of a column of both finders."""
-    pairs = list(zip(found, scenes, strict=True))
+    pairs = [(each.sharp, scene) for each, scene in zip(found, scenes, strict=True)]
+    views = [(each.view, scene) for each, scene in zip(found, scenes, strict=True)]
     scores = [score_image(image, scene, dose) for image, scene in pairs]
     rows = {name: np.array([score[name] for score in scores]) for name in scores[0]}
-    _, rows["F1 window"] = cross_validate([measure_sites(image, scene) for image, scene in pairs])
+    _, rows["F1 window"] = cross_validate([measure_sites(*each) for each in views])
     blobs = [find_classical(image / dose, scene) for image, scene in pairs]
     votes = [vote_columns(*pair) for pair in zip(blobs, scenes, strict=True)]
     levels, rows["columns"] = cross_validate(votes)
@@ -243,7 +264,7 @@ def measure_method(
     rows["position"] = np.array(
         [square_errors(*each) for each in zip(blobs, scenes, levels, strict=True)]
     )
-    learned = [find_learned(finder, image, dose, scene) for image, scene in pairs]
+    learned = [find_learned(finder, view, dose, scene) for view, scene in views]
     votes = [vote_columns(*pair) for pair in zip(learned, scenes, strict=True)]
     likely, _ = cross_validate(votes)
     kept = [each.keep(level) for each, level in zip(learned, likely, strict=True)]
@@ -262,7 +283,9 @@ def summarize(results: Results) -> dict[tuple[float, str], dict[str, tuple[float
     }
 
 
-def print_table(figures: dict, bounds: dict[float, float]) -> None:
+def print_table(
+    figures: dict, bounds: dict[float, float], ratios: dict[float, tuple[float, float, float]]
+) -> None:
     """Every figure with half of its interval."""
     print(f"{'e/Å²':>7} {'method':19}" + "".join(f"{name:>18}" for name in FIGURES))
     for (dose, name), row in figures.items():
@@ -270,6 +293,8 @@ def print_table(figures: dict, bounds: dict[float, float]) -> None:
         print(f"{dose:7g} {name:19}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
     told = ", ".join(f"{bound:.3f} at {dose:g}" for dose, bound in bounds.items())
     print(f"F1 of vacancies by the likelihood ratio, all else known: {told}")
+    cells = (f"{f1:.3f} ({low:.3f} to {high:.3f})" for f1, low, high in ratios.values())
+    print(f"the same of these electrons: {', '.join(cells)}")
 
 
 def print_lead(results: Results) -> None:

@@ -15,6 +15,7 @@ from adatom.core.random import make_child_rng
 from adatom.networks.unet import UNet
 from restore_finders import Columns, find_classical, find_learned
 from restore_images import NOISE, PIXEL, SEED, Field, Scene, load_scene
+from restore_methods import Found
 from restore_scores import RIM, see_ideally
 
 STEP, VACUUM = 0.5, 0.1  # of the mean of the sheet
@@ -87,7 +88,7 @@ def empty(sheet: Scene, expected: np.ndarray) -> Scene:
 
 def measure_cases(
     cases: list[Case],
-    objects: dict[tuple[float, str, str], list[np.ndarray]],
+    objects: dict[tuple[float, str, str], list[Found]],
     finders: dict[str, UNet],
     thresholds: dict[tuple[float, str], tuple[float, float]],
 ) -> list[dict]:
@@ -99,9 +100,10 @@ def measure_cases(
     for (dose, name, method), exposures in objects.items():
         case = by_name[name]
         found = []
-        for image in exposures:
+        for restored in exposures:
+            image = restored.sharp
             peaks = find_classical(image / dose, case.scene).keep(thresholds[dose, method][0])
-            learned = find_learned(finders[method], image, dose, case.scene)
+            learned = find_learned(finders[method], restored.view, dose, case.scene)
             columns = learned.keep(thresholds[dose, method][1])
             error = find_error(image / dose, case) / contrast
             found.append([count_untrue(peaks, case), count_untrue(columns, case), error])

@@ -3,6 +3,8 @@
 Classical: peaks of the Laplacian of a Gaussian, and the intensity in a Gaussian window at the known
 S sites. Network: a U-Net that learns on what its method makes of images by the linear model. What
 counts as a peak or as a vacancy is a threshold: that of highest F1 on the other half of the images.
+Peaks are looked for in the object; window and network look at it as a lens without aberrations
+would show it (`restore_methods.Found`).
 """
 
 from dataclasses import dataclass
@@ -36,8 +38,8 @@ from restore_images import (
     make_whole,
     place_atoms,
 )
-from restore_methods import Method
-from restore_scores import find_inner
+from restore_methods import Method, look
+from restore_scores import find_inner, list_hypotheses
 
 LABELS = ("Mo", "S2", "S1")
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
@@ -122,13 +124,24 @@ def find_blobs(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return places, response[y, x]
 
 
-def measure_sites(found: np.ndarray, scene: Scene) -> Votes:
+def measure_sites(view: np.ndarray, scene: Scene) -> Votes:
     """Lack of intensity at the known S sites, in units of the median site."""
-    smooth = ndimage.gaussian_filter(found, SITE / PIXEL)
-    is_site = np.isin(scene.labels, ("S1", "S2")) & find_inner(scene.sites, found.shape)
+    smooth = ndimage.gaussian_filter(view, SITE / PIXEL)
+    is_site = np.isin(scene.labels, ("S1", "S2")) & find_inner(scene.sites, view.shape)
     values = ndimage.map_coordinates(smooth, scene.sites[is_site].T, order=1)
     is_vacancy = scene.labels[is_site] == "S1"
     return Votes(-values / max(np.median(values), 1e-12), is_vacancy, int(is_vacancy.sum()))
+
+
+def vote_ratio(counts: np.ndarray, scene: Scene, dose: float) -> Votes:
+    """Log-likelihood of one S over that of two at each inner S site, if all else is known."""
+    ratios = [
+        (counts[window] * np.log(one / two)).sum() - dose * (one - two).sum()
+        for window, (one, two) in list_hypotheses(scene)
+    ]
+    is_site = np.isin(scene.labels, ("S1", "S2")) & find_inner(scene.sites, scene.truth.shape)
+    is_vacancy = scene.labels[is_site] == "S1"
+    return Votes(np.array(ratios), is_vacancy, int(is_vacancy.sum()))
 
 
 def match_columns(
@@ -226,10 +239,10 @@ def make_linear(number: int, field: Field) -> tuple[Scene, float]:
     return scene, float(np.exp(rng.uniform(*np.log(TRAIN_DOSES))))
 
 
-def normalize(found: np.ndarray, dose: float) -> np.ndarray:
-    """Object of mean 0 and variance 1, and the dose as an image of its own, (2, H, W)."""
-    level = np.full(found.shape, np.log10(dose) - 3.5)
-    return np.stack([(found - found.mean()) / max(found.std(), 1e-12), level]).astype(np.float32)
+def normalize(view: np.ndarray, dose: float) -> np.ndarray:
+    """View of mean 0 and variance 1, and the dose as an image of its own, (2, H, W)."""
+    level = np.full(view.shape, np.log10(dose) - 3.5)
+    return np.stack([(view - view.mean()) / max(view.std(), 1e-12), level]).astype(np.float32)
 
 
 def load_finder(name: str, method: Method, folder: Path, field: Field, training: Training) -> UNet:
@@ -258,8 +271,8 @@ def make_examples(
         scene, dose = make_linear(number, field)
         if number >= len(done):
             counts = scene.count(dose, LINEAR, number, 0)
-            found = method(counts, scene.probe).object_function.astype(np.float32)
-            done = np.concatenate([done, found[None]])
+            view = look(name, method(counts, scene.probe), scene).view
+            done = np.concatenate([done, view[None].astype(np.float32)])
             if number % 20 == 19 or number == training.n_images - 1:
                 np.save(part := path.with_suffix(".part.npy"), done)
                 part.rename(path)
@@ -290,10 +303,10 @@ def learn(network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int) 
         schedule.step()
 
 
-def find_learned(network: UNet, found: np.ndarray, dose: float, scene: Scene) -> Columns:
+def find_learned(network: UNet, view: np.ndarray, dose: float, scene: Scene) -> Columns:
     """Columns by the network of a method."""
     with torch.inference_mode():
-        logits = network(torch.from_numpy(normalize(found, dose))[None])
+        logits = network(torch.from_numpy(normalize(view, dose))[None])
     maps = torch.softmax(logits, 1)[0].numpy()
     peaks = find_peaks(maps, PIXEL, threshold=0.3, min_distance=MIN_DISTANCE)
     return match_columns(peaks.positions, peaks.column, peaks.shares, scene)

@@ -6,10 +6,13 @@ DeepSTEM three times: as it is shipped, trained on simulation by the linear mode
 with the electrons of the first test images themselves (`adatom restore --train`); and a network
 that was shown nothing else than these. What DeepSTEM calls background is added to its object, for
 the other methods know no background: compared is all that scatters.
+
+Vacancies are looked for where `adatom analyze --restore` looks for columns: in the object as the
+same lens without aberrations would show it.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +23,14 @@ from adatom.core.random import make_child_rng
 from adatom.learn.checkpoint import CHECKPOINT
 from adatom.networks.probe_views import find_lattice, view_probe
 from adatom.networks.restorer import Restorer, load_restorer, save_restorer
+from adatom.optics.microscope import Microscope
 from adatom.restore.classical import (
     TotalVariationConfig,
     restore_richardson_lucy,
     restore_total_variation,
     restore_wiener,
 )
-from adatom.restore.imaging import Restoration
+from adatom.restore.imaging import Restoration, show_object
 from adatom.restore.object_function import restore_by_network
 from adatom.restore.training import Frame, train_restorer
 from adatom.simulate.objects import RestoreRecipe
@@ -38,6 +42,32 @@ JUDGED = ("DeepSTEM", "DeepSTEM own")  # of which something is asked
 WEIGHT = 0.001  # of the total variation, which the search takes at 1e3 to 1e4 e/Å²
 N_PROBES = 4  # of a frame to learn from, drawn from its tableau
 FRAMES = 30  # key of their random numbers
+RAW = "raw"  # the image is its own object
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method makes of an image, electrons per pixel: the object, and a lens's view of it."""
+
+    sharp: np.ndarray
+    view: np.ndarray
+
+
+def look(name: str, restored: Restoration, scene: Scene) -> Found:
+    """Object by a method, and what the lens would show of it without aberrations."""
+    sharp = restored.sharpen() + restored.background
+    if name == RAW:
+        return Found(sharp, sharp)
+    view = show_object(restored.object_function, restored.background, make_ideal(scene))
+    return Found(sharp, view)
+
+
+def make_ideal(scene: Scene) -> np.ndarray:
+    """What the lens of an image would show of a point, had it no aberrations."""
+    names = ("energy_eV", "semi_angle", "source_size")
+    return make_kernel(
+        Microscope(**{name: getattr(scene.microscope, name) for name in names}), PROBE_PX
+    )
 
 
 def list_methods(
@@ -62,12 +92,12 @@ def list_methods(
         own = {"n_steps": steps, "simulated": share, "learning_rate": 1e-3, "seed": SEED}
         restorers[name] = learn_own(frames, folder / name.replace(" ", "_"), shipped, start, own)
     return {
-        "raw": keep_raw,
+        RAW: keep_raw,
         "Wiener": restore_wiener,
         "Bragg": restore_bragg,
         "RL": restore_richardson_lucy,
         "RL-TV": restore_variation,
-    } | {name: partial(restore_deepstem, each) for name, each in restorers.items()}
+    } | {name: partial(restore_by_network, restorer=each) for name, each in restorers.items()}
 
 
 def keep_raw(counts: np.ndarray, _: np.ndarray) -> Restoration:
@@ -80,8 +110,7 @@ def restore_bragg(counts: np.ndarray, probe: np.ndarray) -> Restoration:
     views = view_probe(spot, counts.shape)
     found = counts.mean() + find_lattice(image, views, torch.zeros(1))[0].numpy()
     spot_px = float(views.spot_area / (2 * torch.pi)) ** 0.5
-    seen = Restoration(found, counts.astype(float), spot_px=spot_px)
-    return replace(seen, object_function=seen.sharpen(), spot_px=0.0)
+    return Restoration(found, counts.astype(float), spot_px=spot_px)
 
 
 def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
@@ -92,12 +121,6 @@ def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:
     n_iterations = restore_richardson_lucy(counts, probe).n_iterations
     config = TotalVariationConfig(weight=WEIGHT, n_iterations=n_iterations)
     return restore_total_variation(counts, probe, config=config)
-
-
-def restore_deepstem(restorer: Restorer, counts: np.ndarray, probe: np.ndarray) -> Restoration:
-    """Object and background by a network and the steps after it."""
-    found = restore_by_network(counts, probe, restorer)
-    return replace(found, object_function=found.sharpen() + found.background)
 
 
 def make_own_frame(scene: Scene, dose: float, number: int) -> Frame:

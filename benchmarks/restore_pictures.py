@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from adatom.plots.style import TEXT_SIZE, draw_scale_bar, label_colors, write_figure
 from restore_cases import Case
 from restore_images import PIXEL, Scene
+from restore_methods import Found
 from restore_scores import RIM, see_ideally
 
 PANEL, N_BESIDE = 2.1, 3  # inch; methods in a row
@@ -28,7 +29,7 @@ def draw_methods(scene: Scene, dose: float, objects: dict[str, np.ndarray], path
 
 def draw_cases(
     cases: list[Case],
-    objects: dict[tuple[float, str, str], list[np.ndarray]],
+    objects: dict[tuple[float, str, str], list[Found]],
     dose: float,
     path: Path,
 ) -> None:
@@ -37,7 +38,7 @@ def draw_cases(
     axes = make_panels(len(cases), len(methods) + 1)
     span = np.subtract(*find_gray(see_ideally(cases[0].scene.truth, cases[0].scene.cutoff))[::-1])
     for line, case in zip(axes, cases, strict=True):
-        found = [objects[dose, case.name, method][0] / dose for method in methods]
+        found = [objects[dose, case.name, method][0].sharp / dose for method in methods]
         seen = [see_ideally(each, case.scene.cutoff) for each in (*found, case.scene.truth)]
         base = find_gray(seen[-1])[0]
         gray = (base - 0.1 * span, base + span)  # in every case the contrast of the sheet

@@ -1,6 +1,6 @@
 """Figures of `bench_restore.py`: how near an object function is to the truth, and the bounds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -22,6 +22,7 @@ WINDOW = 20  # px around a site in which one S more or less changes the image
 COLUMN_PX = 41  # that the shape of a column covers
 N_BOOTSTRAP = 1000
 GAIN_DRAWS = 60
+LEAST_SHARE = 0.05  # of the mean electrons, expected in every pixel
 
 
 def see_ideally(values: np.ndarray, cutoff: float) -> np.ndarray:
@@ -93,21 +94,28 @@ def find_separations(scene: Scene) -> np.ndarray:
     Positions, probe and all other columns are known; grows with the root of the dose. The second S
     of a column scatters more than the first.
     """
+    pairs = (pair for _, pair in list_hypotheses(scene))
+    return np.array([np.sqrt(((two - one) ** 2 / ((one + two) / 2)).sum()) for one, two in pairs])
+
+
+def list_hypotheses(
+    scene: Scene,
+) -> Iterator[tuple[tuple[slice, slice], tuple[np.ndarray, np.ndarray]]]:
+    """Pixels around each inner S site, and their electrons at 1 e/Å² with one S and with two."""
     profile, electrons = make_sulfur(scene)
     electrons *= 1 + 2 * find_gain(float(scene.microscope.energy_eV))
     is_site = np.isin(scene.labels, ("S1", "S2")) & find_inner(scene.sites, scene.truth.shape)
-    found = []
+    least = LEAST_SHARE * scene.expected.mean()
     for place, label in zip(scene.sites[is_site], scene.labels[is_site], strict=True):
         low = np.maximum(np.round(place).astype(int) - WINDOW, 0)
-        seen = scene.expected[tuple(slice(a, a + 2 * WINDOW + 1) for a in low)]
+        window = (slice(low[0], low[0] + 2 * WINDOW + 1), slice(low[1], low[1] + 2 * WINDOW + 1))
+        seen = scene.expected[window]
         away = [
             PIXEL * (a + np.arange(n) - c) for a, n, c in zip(low, seen.shape, place, strict=True)
         ]
         change = electrons * PIXEL**2 * profile.evaluate_grid(*away)
-        mean = seen + change / 2 * (1 if label == "S1" else -1)
-        mean = np.maximum(mean, 0.05 * scene.expected.mean())
-        found.append(np.sqrt((change**2 / mean).sum()))
-    return np.array(found)
+        both = (seen, seen + change) if label == "S1" else (seen - change, seen)
+        yield window, (np.maximum(both[0], least), np.maximum(both[1], least))
 
 
 def find_position_bound(scene: Scene) -> float:

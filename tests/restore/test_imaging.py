@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from adatom.core.errors import ImageError
-from adatom.restore.imaging import LinearImaging, check_image_and_probe
+from adatom.restore.imaging import LinearImaging, check_image_and_probe, show_object
 
 SIDES = st.integers(3, 20)
 
@@ -31,6 +31,20 @@ def test_an_atom_is_imaged_where_it_is(side):
     grid = np.zeros(model.grid_shape)
     model.crop(grid)[3, 7] = 5
     assert np.unravel_index(np.argmax(model.apply(grid)), (9, 12)) == (3, 7)
+
+
+def test_another_lens_shows_each_point_as_its_spot_on_the_background():
+    rng = np.random.default_rng(2)
+    spot, background = rng.random((5, 5)), rng.random((12, 20))
+    points = np.zeros((12, 20))
+    points[6, 4], points[5, 14] = 3, 2
+    expected = background.copy()
+    expected[4:9, 2:7] += 3 * spot
+    expected[3:8, 12:17] += 2 * spot
+    np.testing.assert_allclose(show_object(points, background, spot), expected, atol=1e-12)
+    # An even object goes on beyond the border, whatever is larger.
+    even = show_object(np.full((3, 4), 7.0), 0.5, spot / spot.sum())
+    np.testing.assert_allclose(even, 7.5)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
+from scipy import fft, signal
 
 from adatom.core.errors import ImageError
 from adatom.networks.probe_views import WIDTH
@@ -101,6 +101,31 @@ class Restoration:
         gain = np.exp(np.minimum(square, MOST_SHARPENING))
         spectrum = fft.dctn(self.object_function, norm="ortho")
         return fft.idctn(spectrum * gain, norm="ortho")
+
+
+def show_object(
+    object_function: np.ndarray, background: np.ndarray | float, spot: np.ndarray
+) -> np.ndarray:
+    """What another lens would show of a restored object.
+
+    Parameters
+    ----------
+    object_function : (H, W) array
+        Goes on by reflection.
+    background : (H, W) array or float
+        What comes from no column, whatever the lens.
+    spot : (P, P) array
+        Image of a point by that lens, P odd.
+
+    Returns
+    -------
+    (H, W) array
+        Its image without noise.
+    """
+    half = spot.shape[0] // 2
+    mode = "reflect" if half < min(object_function.shape) else "edge"
+    padded = np.pad(object_function, half, mode=mode)  # type: ignore[call-overload]
+    return signal.fftconvolve(padded, spot, mode="valid") + background
 
 
 def check_image_and_probe(image: np.ndarray, probe: np.ndarray) -> None:

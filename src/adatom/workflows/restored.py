@@ -107,22 +107,20 @@ class Restored:
         Returns
         -------
         View
-            The object function as a lens without aberrations would show it, and the image of a
-            column in the frame as it was taken.
+            Object function and background as a lens without aberrations would show them, and the
+            image of a column in the frame as it was taken.
         """
-        from scipy.signal import fftconvolve
-
         from adatom.detect.atoms import View
         from adatom.detect.profile import make_profile
         from adatom.images.units import pixel_size
+        from adatom.restore.imaging import show_object
 
         path = self._maps[0]
         if "frame" in frame.coords:
             path = self.folder / "maps" / f"{int(frame.frame):06d}.zarr"
-        sharp = self._open(path)["object_function"].to_numpy()
-        half = self._ideal.shape[0] // 2
-        padded = np.pad(sharp, half, mode="reflect" if half < min(sharp.shape) else "edge")
-        seen = fftconvolve(padded, self._ideal, mode="valid").astype(np.float32)
+        maps = self._open(path)
+        sharp, smooth = (maps[name].to_numpy() for name in ("object_function", "background"))
+        seen = show_object(sharp, smooth, self._ideal).astype(np.float32)
         step_y, step_x = pixel_size(frame)
         return View(frame.copy(data=seen), make_profile(self._spot, (step_y * step_x) ** 0.5))
 
