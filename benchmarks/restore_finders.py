@@ -17,13 +17,15 @@ from safetensors.torch import load_file, save_file
 from scipy import ndimage
 
 from adatom.core.random import make_child_rng
-from adatom.detect.atoms import FindConfig, find_atoms
+from adatom.detect.atoms import FindConfig, View, find_atoms
 from adatom.detect.peaks import drop_close, find_peaks, find_vertex
+from adatom.detect.profile import make_profile
 from adatom.learn.targets import make_target, measure_loss, weigh_classes
 from adatom.metrics.detection import match_points
 from adatom.networks.model import Model
 from adatom.networks.unet import UNet
 from adatom.simulate.scan import draw_scan
+from adatom.workflows.restored import ATOM
 from restore_images import (
     PIXEL,
     PROBE_PX,
@@ -38,10 +40,10 @@ from restore_images import (
     make_whole,
     place_atoms,
 )
-from restore_methods import Method, look
+from restore_methods import Found, Method, look
 from restore_scores import find_inner, list_hypotheses
 
-LABELS = ("Mo", "S2", "S1")
+LABELS, SHIPPED = ("Mo", "S2", "S1"), ("M", "X2", "X1")  # of the networks made here; haadf-mx2
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
 TOLERANCE, MIN_DISTANCE = 0.6, 1.0  # Å
 WIDTHS, BATCH, RATE, CROP = (8, 16, 32), 8, 4e-3, 64
@@ -164,13 +166,24 @@ def find_classical(found: np.ndarray, scene: Scene) -> Columns:
     return match_columns(places, heights, np.full((len(places), 3), 1 / 3), scene)
 
 
-def find_shipped(model: Model, counts: np.ndarray, scene: Scene) -> Columns:
-    """Columns of the raw image by the finder that is shipped, at all scores."""
+def find_shipped(
+    model: Model, counts: np.ndarray, scene: Scene, found: Found | None = None
+) -> Columns:
+    """Columns by the finder that is shipped, at all scores: in the image, or in what is restored.
+
+    As `adatom analyze` and `adatom analyze --restore` find them.
+    """
     axes = {name: (name, PIXEL * np.arange(n)) for name, n in zip("yx", counts.shape, strict=True)}
     image = xr.DataArray(counts, dims=("y", "x"), coords=axes, attrs={"units": "electrons"})
-    atoms = find_atoms(image, model, config=FindConfig(threshold=0.1))
+    view = None
+    if found is not None:
+        spot = ndimage.gaussian_filter(scene.probe, ATOM / PIXEL)
+        view = View(image.copy(data=found.view), make_profile(spot, PIXEL))
+    atoms = find_atoms(image, model, config=FindConfig(threshold=0.1), view=view)
+    shares = atoms[[f"score_{label}" for label in SHIPPED]].to_numpy()
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     places = atoms[["y", "x"]].to_numpy() / PIXEL
-    return match_columns(places, atoms["score"].to_numpy(), np.full((len(atoms), 3), 1 / 3), scene)
+    return match_columns(places, atoms["score"].to_numpy(), shares, scene)
 
 
 def vote_columns(columns: Columns, scene: Scene) -> Votes:

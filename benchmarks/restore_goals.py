@@ -6,9 +6,15 @@ import numpy as np
 
 from adatom.networks.model import load_model
 from restore_cases import find_invented
-from restore_finders import cross_validate, find_shipped, vote_sulfur
+from restore_finders import (
+    cross_validate,
+    find_shipped,
+    vote_columns,
+    vote_sulfur,
+    vote_vacancies,
+)
 from restore_images import Scene
-from restore_methods import JUDGED
+from restore_methods import JUDGED, Found
 from restore_scores import bootstrap, take_f1, take_mean, take_ratio, take_root
 
 DECIDED = (1e3, 3e3)  # doses at which something is asked
@@ -17,6 +23,7 @@ WRONG = ", wrong probe"
 # How images become a figure. F1: right, found and true ones; ratio: a sum over a sum.
 FIGURES = {
     "PSNR": take_mean,
+    "PSNR in place": take_mean,
     "SSIM": take_mean,
     "F1 window": take_f1,
     "F1 network": take_f1,
@@ -28,7 +35,13 @@ FIGURES = {
     "beyond": take_mean,
     "time": take_ratio,
 }
-HIGHER = ("PSNR", "SSIM", "F1 window", "F1 network")  # of these a restoration is to be judged
+HIGHER = (
+    "PSNR",
+    "PSNR in place",
+    "SSIM",
+    "F1 window",
+    "F1 network",
+)  # of these a restoration is to be judged
 LOST_SHARE, NEAR_BOUND = 0.1, 0.05
 ENOUGH, OF_RAW, OF_FINDER = 0.95, 1 / 3, 1.1  # F1 of S sites; the dose for it, in those of others
 
@@ -73,6 +86,38 @@ def find_doses(scenes: list[Scene], results: Results) -> dict[str, tuple[float, 
         whole = np.concatenate([rows[dose, name] for dose in doses], axis=1)
         needed[name] = bootstrap(whole, partial(take_dose, np.array(doses)))
     return needed
+
+
+def find_labels(
+    scenes: list[Scene], restored: dict[float, list[Found]]
+) -> dict[str, tuple[float, float, float]]:
+    """F1 of the vacancies that the shipped finder labels, in the image and in what is restored.
+
+    Thresholds of columns and of the label as for the networks of the methods.
+    """
+    model, told = load_model(FINDER), {}
+    for dose, objects in restored.items():
+        rows = []
+        for views in ([None] * len(scenes), objects):
+            found = [
+                find_shipped(model, scene.count(dose, 0, number), scene, view)
+                for number, (scene, view) in enumerate(zip(scenes, views, strict=True))
+            ]
+            votes = [vote_columns(*pair) for pair in zip(found, scenes, strict=True)]
+            levels, _ = cross_validate(votes)
+            kept = [each.keep(level) for each, level in zip(found, levels, strict=True)]
+            votes = [vote_vacancies(*pair) for pair in zip(kept, scenes, strict=True)]
+            rows.append(cross_validate(votes)[1])
+        raw, new = rows
+        told[f"{dose:g} as taken"] = bootstrap(raw, take_f1)
+        told[f"{dose:g} restored"] = bootstrap(new, take_f1)
+        told[f"{dose:g} difference"] = bootstrap(np.concatenate(rows, axis=1), subtract_f1)
+    return told
+
+
+def subtract_f1(rows: np.ndarray) -> np.ndarray:
+    """What is right, found and true in the image, then in what is restored: by how much more."""
+    return take_f1(rows[..., 3:]) - take_f1(rows[..., :3])
 
 
 def take_dose(doses: np.ndarray, rows: np.ndarray) -> np.ndarray:

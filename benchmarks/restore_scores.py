@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 from ase import Atoms
-from scipy import fft
+from scipy import fft, ndimage
 from skimage.metrics import structural_similarity
 
 from adatom.core.materials import get_material
@@ -18,6 +18,8 @@ from adatom.structures.vibrations import load_amplitudes
 from restore_images import ANGLES, PIXEL, SEMI_ANGLE, TEMPERATURE, Scene, draw_atoms, make_slices
 
 RIM = 10  # px of the border that no figure counts
+INNER = (slice(RIM, -RIM),) * 2
+N_SHIFTS = 4  # steps toward the best one
 WINDOW = 20  # px around a site in which one S more or less changes the image
 COLUMN_PX = 41  # that the shape of a column covers
 N_BOOTSTRAP = 1000
@@ -41,18 +43,34 @@ def score_image(found: np.ndarray, scene: Scene, dose: float) -> dict[str, float
     """PSNR (dB) and SSIM in the band, and the share of variance beyond it.
 
     The dose is known, so objects are compared in electrons: no gain is fitted. The range of both
-    figures is that of the true object as a perfect lens shows it.
+    figures is that of the true object as a perfect lens shows it. PSNR also where a common shift is
+    taken off, as of positions: coma moves the whole image, and no image can show by how much.
     """
     true, seen = (see_ideally(each, scene.cutoff) for each in (scene.truth, found / dose))
-    inner = (slice(RIM, -RIM),) * 2
-    span = float(np.ptp(true[inner]))
-    error = float(np.mean((seen - true)[inner] ** 2))
+    span = float(np.ptp(true[INNER]))
     _, similar = structural_similarity(true, seen, data_range=span, full=True)
     return {
-        "PSNR": 10 * np.log10(span**2 / error),
-        "SSIM": float(similar[inner].mean()),
+        "PSNR": find_psnr(seen, true, span),
+        "PSNR in place": find_psnr(put_in_place(seen, true), true, span),
+        "SSIM": float(similar[INNER].mean()),
         "beyond": split_band(found, PIXEL, scene.cutoff).share_beyond,
     }
+
+
+def find_psnr(seen: np.ndarray, true: np.ndarray, span: float) -> float:
+    """PSNR without the rim, dB."""
+    return 10 * np.log10(span**2 / float(np.mean((seen - true)[INNER] ** 2)))
+
+
+def put_in_place(seen: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """An image in the band, moved as a whole by up to a pixel to where it is nearest the truth."""
+    shift, tried = np.zeros(2), [seen]
+    for _ in range(N_SHIFTS):
+        slopes = np.stack([-slope[INNER].ravel() for slope in np.gradient(tried[-1])], axis=1)
+        step = np.linalg.lstsq(slopes, (true - tried[-1])[INNER].ravel())[0]
+        shift = np.clip(shift + step, -1, 1)
+        tried.append(ndimage.shift(seen, shift, order=5, mode="reflect"))
+    return min(tried, key=lambda moved: float(np.mean((moved - true)[INNER] ** 2)))
 
 
 def find_inner(places: np.ndarray, shape: tuple[int, ...], rim: float = RIM) -> np.ndarray:
