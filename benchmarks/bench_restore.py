@@ -71,6 +71,7 @@ from restore_scores import (
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
 WRONG_DOSES = (1e3, 3e3, 1e4)
+KEPT = 2  # raised where what is kept of a method changes
 CASE_DOSES, SHOWN_DOSE, N_EXPOSURES = (1e3, 1e4), 1e3, 4
 WHOLE = (FULL, DOSES, Training(240, 1000), {"n_frames": 16, "n_steps": 600})
 QUICK = (SMALL, CASE_DOSES, Training(8, 20), {"n_frames": 1, "n_steps": 2})
@@ -102,7 +103,8 @@ def main() -> int:
     jobs = [(out / "images", "sheet", number, field) for number in range(n_images)]
     scenes = work(load_scene, jobs, "images")
     cases = list_cases(out / "images", field, scenes[0])
-    out /= load_restorer("deepstem").card.checksum[:8]  # another network, other results
+    # Another network, or other things that are kept: other results.
+    out /= f"{load_restorer('deepstem').card.checksum[:8]}-{KEPT}"
     methods = list_methods(scenes, doses, out / "own", **own)
     planned = [
         (named, scene, Exposure(dose, (0, number), is_wrong), out)
@@ -144,12 +146,15 @@ def main() -> int:
     draw_cases(cases, objects, CASE_DOSES[0], out / "cases.png")
     missed = [] if options.quick else find_missed(results, bounds, found, needed)
     if options.json:
-        told = {f"{dose:g} {name}": rows for (dose, name), rows in figures.items()}
-        told |= {"bounds": bounds, "ratios": ratios, "labels": labels}
-        told |= {"cases": found, "doses": needed, "missed": missed}
-        options.json.write_text(json.dumps(told, indent=1))
+        told = {"bounds": bounds, "ratios": ratios, "labels": labels, "cases": found}
+        write_json(options.json, figures, told | {"doses": needed, "missed": missed})
     print("missed:", "; ".join(missed) or "none")
     return int(bool(missed) and options.check)
+
+
+def write_json(path: Path, figures: dict, others: dict) -> None:
+    told = {f"{dose:g} {name}": rows for (dose, name), rows in figures.items()}
+    path.write_text(json.dumps(told | others, indent=1))
 
 
 def find_bounds(scenes: list[Scene], doses: tuple[float, ...]) -> dict[float, float]:

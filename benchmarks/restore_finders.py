@@ -97,13 +97,12 @@ def choose_threshold(votes: list[Votes]) -> float:
     scores = np.concatenate([vote.scores for vote in votes])
     if not len(scores):
         return 0.0
-    best, chosen = -1.0, 0.0
-    for threshold in np.unique(np.quantile(scores, np.linspace(0, 1, 201))):
-        right, found, true = np.sum([vote.count(threshold) for vote in votes], axis=0)
-        f1 = 2 * right / max(found + true, 1)
-        if f1 > best:
-            best, chosen = f1, float(threshold)
-    return chosen
+    order = np.argsort(-scores, kind="stable")
+    right = np.cumsum(np.concatenate([vote.are_right for vote in votes])[order])
+    n_found, n_true = np.arange(1, len(scores) + 1), sum(vote.n_true for vote in votes)
+    f1 = 2 * right / (n_found + n_true)
+    is_last = np.append(np.diff(scores[order]) < 0, True)  # of those of the same score
+    return float(scores[order][np.argmax(np.where(is_last, f1, -1))])
 
 
 def cross_validate(votes: list[Votes]) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +170,8 @@ def find_shipped(
 ) -> Columns:
     """Columns by the finder that is shipped, at all scores: in the image, or in what is restored.
 
-    As `adatom analyze` and `adatom analyze --restore` find them.
+    As `adatom analyze` and `adatom analyze --restore` look for them, with free thresholds; columns
+    of foreign elements count as none of the three.
     """
     axes = {name: (name, PIXEL * np.arange(n)) for name, n in zip("yx", counts.shape, strict=True)}
     image = xr.DataArray(counts, dims=("y", "x"), coords=axes, attrs={"units": "electrons"})

@@ -5,7 +5,15 @@ import pytest
 
 from adatom.core.random import make_child_rng
 from adatom.learn import samples
-from adatom.learn.samples import N_KEPT, TRAINING, SimulatedPairs, make_pair, turn_pair
+from adatom.learn.samples import (
+    CALIBRATION,
+    N_KEPT,
+    TRAINING,
+    SimulatedPairs,
+    choose_split,
+    make_pair,
+    turn_pair,
+)
 from adatom.simulate.recipe import load_recipe
 
 
@@ -51,6 +59,34 @@ def test_a_resumed_training_sees_the_pairs_that_would_have_come():
     np.testing.assert_array_equal(image, again[0])
     np.testing.assert_array_equal(target, again[1])
     assert image.shape == target.shape == (3, 48, 48)
+
+
+def test_each_model_that_is_trained_on_has_images_of_its_own():
+    start = {"name": "a", "n_steps": 4, "recipe": {"x": 1, "y": 2}}
+    further = [
+        start,
+        start | {"name": "b"},
+        start | {"n_steps": 5},
+        start | {"recipe": {"x": 1, "y": 3}},
+        start | {"checksum": "0"},
+        start | {"start": start},
+    ]
+    splits = [choose_split(each) for each in further]
+    assert len(set(splits)) == len(further)
+    assert min(splits) > CALIBRATION + 3  # and what tests a model
+    assert choose_split(dict(reversed(start.items()))) == splits[0]
+    assert choose_split({}) == TRAINING
+
+
+def test_another_split_has_other_specimens_and_other_microscopes():
+    recipe = load_small("hrtem_mos2", 2)
+    first, other = (SimulatedPairs(recipe, 0, split) for split in (TRAINING, 16))
+    images = [pairs.make_view(0, 1)[0] for pairs in (first, other)]
+    assert not np.array_equal(*images)
+    assert not np.array_equal(first._waves[0].values, other._waves[0].values)
+    # The same specimen, seen by the microscope of the other split.
+    other._waves = first._waves
+    assert not np.array_equal(other.make_view(0, 1)[0], images[0])
 
 
 def test_image_and_target_are_turned_alike():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import signal
+from scipy import ndimage, signal
 
 from adatom.core.errors import ImageError
 from adatom.restore.imaging import LinearImaging, check_image_and_probe, show_object
@@ -42,9 +42,14 @@ def test_another_lens_shows_each_point_as_its_spot_on_the_background():
     expected[4:9, 2:7] += 3 * spot
     expected[3:8, 12:17] += 2 * spot
     np.testing.assert_allclose(show_object(points, background, spot), expected, atol=1e-12)
-    # An even object goes on beyond the border, whatever is larger.
-    even = show_object(np.full((3, 4), 7.0), 0.5, spot / spot.sum())
-    np.testing.assert_allclose(even, 7.5)
+
+
+@pytest.mark.parametrize(("shape", "beyond"), [((9, 7), "mirror"), ((2, 4), "nearest")])
+def test_an_object_goes_on_beyond_the_border(shape, beyond):
+    rng = np.random.default_rng(3)
+    points, spot = rng.random(shape), rng.random((5, 5))
+    seen = show_object(points, 0.5, spot)
+    np.testing.assert_allclose(seen, ndimage.convolve(points, spot, mode=beyond) + 0.5)
 
 
 @pytest.mark.parametrize(
