@@ -37,13 +37,13 @@ from restore_finders import (
     cross_validate,
     find_classical,
     find_learned,
+    keep_likely,
     load_finder,
     measure_sites,
     square_errors,
     vote_columns,
     vote_ratio,
     vote_sulfur,
-    vote_vacancies,
 )
 from restore_goals import (
     ENOUGH,
@@ -288,10 +288,7 @@ def measure_method(
         [square_errors(*each) for each in zip(blobs, scenes, levels, strict=True)]
     )
     learned = [find_learned(finder, view, dose, scene) for view, scene in views]
-    votes = [vote_columns(*pair) for pair in zip(learned, scenes, strict=True)]
-    likely, _ = cross_validate(votes)
-    kept = [each.keep(level) for each, level in zip(learned, likely, strict=True)]
-    votes = [vote_vacancies(*pair) for pair in zip(kept, scenes, strict=True)]
+    likely, kept, votes = keep_likely(learned, scenes)
     single, rows["F1 network"] = cross_validate(votes)
     invented = [count_invented(*each) for each in zip(kept, scenes, single, strict=True)]
     rows["S invented"] = np.array(invented) * (100, 1)

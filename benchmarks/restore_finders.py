@@ -186,6 +186,16 @@ def find_shipped(
     return match_columns(places, atoms["score"].to_numpy(), shares, scene)
 
 
+def keep_likely(
+    found: list[Columns], scenes: list[Scene]
+) -> tuple[np.ndarray, list[Columns], list[Votes]]:
+    """Threshold of the columns of each image, those above it, and which of them lack an S."""
+    pairs = zip(found, scenes, strict=True)
+    levels, _ = cross_validate([vote_columns(*pair) for pair in pairs])
+    kept = [each.keep(level) for each, level in zip(found, levels, strict=True)]
+    return levels, kept, [vote_vacancies(*pair) for pair in zip(kept, scenes, strict=True)]
+
+
 def vote_columns(columns: Columns, scene: Scene) -> Votes:
     """Every column that was found, by its score."""
     n_true = int(find_inner(scene.sites, scene.truth.shape).sum())

@@ -9,9 +9,8 @@ from restore_cases import find_invented
 from restore_finders import (
     cross_validate,
     find_shipped,
-    vote_columns,
+    keep_likely,
     vote_sulfur,
-    vote_vacancies,
 )
 from restore_images import Scene
 from restore_methods import JUDGED, Found
@@ -35,13 +34,8 @@ FIGURES = {
     "beyond": take_mean,
     "time": take_ratio,
 }
-HIGHER = (
-    "PSNR",
-    "PSNR in place",
-    "SSIM",
-    "F1 window",
-    "F1 network",
-)  # of these a restoration is to be judged
+# Of these a restoration is to be judged.
+HIGHER = ("PSNR", "PSNR in place", "SSIM", "F1 window", "F1 network")
 LOST_SHARE, NEAR_BOUND = 0.1, 0.05
 ENOUGH, OF_RAW, OF_FINDER = 0.95, 1 / 3, 1.1  # F1 of S sites; the dose for it, in those of others
 
@@ -103,11 +97,7 @@ def find_labels(
                 find_shipped(model, scene.count(dose, 0, number), scene, view)
                 for number, (scene, view) in enumerate(zip(scenes, views, strict=True))
             ]
-            votes = [vote_columns(*pair) for pair in zip(found, scenes, strict=True)]
-            levels, _ = cross_validate(votes)
-            kept = [each.keep(level) for each, level in zip(found, levels, strict=True)]
-            votes = [vote_vacancies(*pair) for pair in zip(kept, scenes, strict=True)]
-            rows.append(cross_validate(votes)[1])
+            rows.append(cross_validate(keep_likely(found, scenes)[2])[1])
         raw, new = rows
         told[f"{dose:g} as taken"] = bootstrap(raw, take_f1)
         told[f"{dose:g} restored"] = bootstrap(new, take_f1)
