@@ -71,7 +71,7 @@ from restore_scores import (
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 1e5)
 WRONG_DOSES = (1e3, 3e3, 1e4)
-KEPT = 2  # raised where what is kept of a method changes
+KEPT = 3  # raised where what is kept of a method changes
 CASE_DOSES, SHOWN_DOSE, N_EXPOSURES = (1e3, 1e4), 1e3, 4
 WHOLE = (FULL, DOSES, Training(240, 1000), {"n_frames": 16, "n_steps": 600})
 QUICK = (SMALL, CASE_DOSES, Training(8, 20), {"n_frames": 1, "n_steps": 2})
@@ -207,7 +207,7 @@ def restore(
         told = scene.wrong_probe if exposure.is_wrong else scene.probe
         restored = named[1](counts, told)
         seconds = time.process_time() - start
-        found = look(named[0], restored, scene)
+        found = look(named[0], restored, counts, scene)
         part = path.with_suffix(".part.npz")
         maps = {name: values.astype(np.float32) for name, values in asdict(found).items()}
         np.savez(part, **maps, seconds=seconds)

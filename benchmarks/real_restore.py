@@ -102,7 +102,7 @@ def restore_still(still: Still, restorer: Restorer, figures: Path | None) -> dic
         write_figure(draw_restoration(found), figures / f"{still.name.replace(' ', '_')}.png")
     row |= {"pixel": float(image.x[1] - image.x[0]), "source": lens.source_size}
     row |= {name: getattr(lens, name) for name in ("defocus", "C12")}
-    told = ("gain", "reduced_chi_square", "is_supported", "share_beyond")
+    told = ("gain", "reduced_chi_square", "is_supported", "share_beyond", "share_told")
     return (
         row | {name: found.attrs[name] for name in told} | {"electrons": float(found.image.mean())}
     )

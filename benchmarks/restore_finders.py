@@ -294,7 +294,7 @@ def make_examples(
         scene, dose = make_linear(number, field)
         if number >= len(done):
             counts = scene.count(dose, LINEAR, number, 0)
-            view = look(name, method(counts, scene.probe), scene).view
+            view = look(name, method(counts, scene.probe), counts, scene).view
             done = np.concatenate([done, view[None].astype(np.float32)])
             if number % 20 == 19 or number == training.n_images - 1:
                 np.save(part := path.with_suffix(".part.npy"), done)

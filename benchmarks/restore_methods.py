@@ -8,11 +8,11 @@ that was shown nothing else than these. What DeepSTEM calls background is added 
 the other methods know no background: compared is all that scatters.
 
 Vacancies are looked for where `adatom analyze --restore` looks for columns: in the object as the
-same lens without aberrations would show it.
+same lens without aberrations would show it, and in its mean where no structure is told from that.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,9 +32,10 @@ from adatom.restore.classical import (
 )
 from adatom.restore.imaging import Restoration, show_object
 from adatom.restore.object_function import restore_by_network
+from adatom.restore.structure import hide_untold, weigh_structure
 from adatom.restore.training import Frame, train_restorer
 from adatom.simulate.objects import RestoreRecipe
-from restore_images import PROBE_PX, SEED, Scene, make_kernel, mistake_lens
+from restore_images import PIXEL, PROBE_PX, SEED, Scene, make_kernel, mistake_lens
 
 Method = Callable[[np.ndarray, np.ndarray], Restoration]
 
@@ -53,13 +54,14 @@ class Found:
     view: np.ndarray
 
 
-def look(name: str, restored: Restoration, scene: Scene) -> Found:
+def look(name: str, restored: Restoration, counts: np.ndarray, scene: Scene) -> Found:
     """Object by a method, and what the lens would show of it without aberrations."""
     sharp = restored.sharpen() + restored.background
     if name == RAW:
         return Found(sharp, sharp)
     view = show_object(restored.object_function, restored.background, make_ideal(scene))
-    return Found(sharp, view)
+    log_ratio = weigh_structure(counts, restored.reconvolved, PIXEL)
+    return Found(sharp, hide_untold(view, log_ratio, PIXEL))
 
 
 def make_ideal(scene: Scene) -> np.ndarray:
@@ -110,7 +112,8 @@ def restore_bragg(counts: np.ndarray, probe: np.ndarray) -> Restoration:
     views = view_probe(spot, counts.shape)
     found = counts.mean() + find_lattice(image, views, torch.zeros(1))[0].numpy()
     spot_px = float(views.spot_area / (2 * torch.pi)) ** 0.5
-    return Restoration(found, counts.astype(float), spot_px=spot_px)
+    restored = Restoration(found, found, spot_px=spot_px)
+    return replace(restored, reconvolved=show_object(restored.sharpen(), 0, probe))
 
 
 def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:

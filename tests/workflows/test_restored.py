@@ -13,6 +13,7 @@ from adatom.core.runs import read_record
 from adatom.images.write import write_image
 from adatom.optics.microscope import Microscope
 from adatom.optics.probe import make_point_image
+from adatom.restore.imaging import show_object
 from adatom.simulate.objects import RestoreRecipe, simulate_object
 from adatom.workflows.analyze import AnalyzeConfig, analyze_image
 from adatom.workflows.restored import Restored
@@ -84,6 +85,29 @@ def test_the_view_of_a_frame_has_its_probe_and_no_aberrations(folder):
     drawn = view.profile.evaluate_grid(line, line) * 0.2**2
     assert np.corrcoef(drawn.ravel(), spot.ravel())[0, 1] > 0.98
     assert drawn.max() < spot.max()  # atoms have a width
+
+
+def test_nothing_is_shown_where_the_electrons_tell_nothing(folder, tmp_path, capsys):
+    line = np.arange(96) * 0.2
+    flat = np.random.default_rng(5).poisson(20.0, (96, 96)).astype(float)
+    attrs = {"units": "electrons", "modality": "HAADF"}
+    image = xr.DataArray(flat, dims=("y", "x"), coords={"y": line, "x": line}, attrs=attrs)
+    write_image(image, tmp_path / "flat.zarr")
+    parts = (tmp_path / "flat.zarr", "--probe", folder / "tableau.txt", *SETTINGS)
+    assert cli.main([str(p) for p in ("restore", *parts, "--out", tmp_path)]) == 0
+    assert "tell structure from a mean in less than 5%" in capsys.readouterr().err
+    assert read_record(tmp_path / "flat.adatom")["summary"]["share_told"] < 0.05
+    restored = Restored(tmp_path / "flat.adatom")
+    shown = restored.view(restored.read_electrons()).image.to_numpy()
+    maps = xr.open_zarr(tmp_path / "flat.adatom" / "maps" / "000000.zarr", consolidated=False)
+    lens = Microscope(energy_eV=60e3, semi_angle=30, source_size=0.7)
+    parts = (maps[name].to_numpy() for name in ("object_function", "background"))
+    guessed = show_object(*parts, make_point_image(lens, 65, 0.2))
+    inner = slice(16, -16)  # at a border an object may shed light from outside
+    fine, hidden = (
+        (image - gaussian_filter(image, 10))[inner, inner] for image in (guessed, shown)
+    )
+    assert hidden.std() < 0.3 * fine.std()
 
 
 def test_a_movie_keeps_the_numbers_of_its_frames(folder, tmp_path):

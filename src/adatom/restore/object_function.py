@@ -20,6 +20,7 @@ from adatom.restore.classical import (
 from adatom.restore.electrons import RESTORE, Gain, RestoreConfig, fit_gain
 from adatom.restore.imaging import Restoration, check_image_and_probe
 from adatom.restore.poisson_fit import fit_electrons
+from adatom.restore.structure import TOLD, weigh_structure
 from adatom.restore.support import SupportConfig, judge_support, split_band
 from adatom.simulate.objects import COARSEST, N_PROBE
 
@@ -61,9 +62,11 @@ def restore_image(
     Dataset
         Over (y, x), electrons per pixel: `object_function`, `background`, `reconvolved` (what the
         image should be), `image` (in electrons), `residual` (image less that, in standard
-        deviations), `beyond` (the part of the object function that no image holds), with `others`
+        deviations), `beyond` (the part of the object function that no image holds), `log_ratio`
+        (how the electrons tell its structure from a mean: `weigh_structure`), with `others`
         `object_function_err`. Attributes: `gain`, `offset`, `reduced_chi_square`, `is_supported`
-        (1, 0, or -1 where the noise is not that of electrons), `share_beyond`, `cutoff` (1/Å).
+        (1, 0, or -1 where the noise is not that of electrons), `share_beyond`, `share_told` (of the
+        image, where structure is told), `cutoff` (1/Å).
 
     Raises
     ------
@@ -87,6 +90,7 @@ def restore_image(
     support = judge_support(
         counts, found.reconvolved, spot, config=SupportConfig(read_noise=config.read_noise)
     )
+    log_ratio = weigh_structure(counts, found.reconvolved, step, read_noise=config.read_noise)
     maps = {
         "object_function": found.object_function,
         "background": np.broadcast_to(found.background, counts.shape),
@@ -94,6 +98,7 @@ def restore_image(
         "image": counts,
         "residual": support.residual,
         "beyond": band.beyond,
+        "log_ratio": log_ratio,
     }
     if others:
         spots = (make_point_image(other, N_PROBE, step) for other in others)
@@ -107,6 +112,7 @@ def restore_image(
         reduced_chi_square=support.reduced_chi_square,
         is_supported=int(support.is_supported) if is_known else -1,
         share_beyond=band.share_beyond,
+        share_told=float(np.mean(log_ratio > TOLD)),
         cutoff=cutoff,
         energy_eV=float(microscope.energy_eV),  # type: ignore[arg-type]
     )
@@ -281,4 +287,5 @@ def _to_dataset(maps: dict[str, np.ndarray], image: xr.DataArray, step: float) -
         for name, values in maps.items()
     }
     variables["residual"][2]["units"] = "standard deviations"
+    variables["log_ratio"][2]["units"] = "1"
     return xr.Dataset(variables, coords=places)

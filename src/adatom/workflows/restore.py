@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MODEL = "deepstem"
 N_DRAWN = 8  # probes from the covariance of a tableau
 N_STEPS = 600  # on the user's own images
+LEAST_TOLD = 0.05  # of an image; noise alone may seem to be told in some percent
 N_LEARNT = 16  # frames of a movie that are learned from
 
 
@@ -307,9 +308,9 @@ def _find_restorer(
     return trained
 
 
-def _summarize(found: "xr.Dataset") -> dict[str, object]:
-    names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "cutoff")
-    return {name: found.attrs[name] for name in names}
+def _summarize(found: "xr.Dataset") -> dict[str, Any]:
+    names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "share_told")
+    return {name: found.attrs[name] for name in (*names, "cutoff")}
 
 
 def _make_brief(
@@ -339,7 +340,8 @@ def _make_brief(
                 table,
                 "Gain: gray levels per electron; supported: 1 if the residual is noise alone, -1 "
                 "if the noise tells nothing; share beyond: of the power, beyond the band limit "
-                "(cutoff, 1/Å).",
+                "(cutoff, 1/Å); share told: of the image, where electrons tell structure from a "
+                "mean.",
             ),
             BriefTable(
                 "Microscope",
@@ -353,12 +355,13 @@ def _make_brief(
     )
 
 
-def _find_doubts(results: list[dict[str, object]]) -> tuple[str, ...]:
+def _find_doubts(results: list[dict[str, Any]]) -> tuple[str, ...]:
     """What a user should know before trusting the result."""
     n_frames, warnings = len(results), []
     of = "" if n_frames == 1 else f" in {{}} of {n_frames} frames"
     n_wrong = sum(found["is_supported"] == 0 for found in results)
     n_unknown = sum(found["is_supported"] == -1 for found in results)
+    n_untold = sum(found["share_told"] < LEAST_TOLD for found in results)
     if n_wrong:
         warnings.append(
             "the residual is more than noise: probe or object function are not what the image "
@@ -368,5 +371,10 @@ def _find_doubts(results: list[dict[str, object]]) -> tuple[str, ...]:
         warnings.append(
             "the noise is not that of counted electrons, as of a filtered image: no verdict of the "
             "residual" + of.format(n_unknown)
+        )
+    if n_untold:
+        warnings.append(
+            f"electrons tell structure from a mean in less than {LEAST_TOLD:.0%} of the image; "
+            "elsewhere what the object function shows is a guess" + of.format(n_untold)
         )
     return tuple(warnings)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adatom.detect.atoms import View
     from adatom.optics.microscope import Microscope
 
+SHOWN = ("object_function", "background", "log_ratio")  # maps that a view is made of
 ATOM = 0.13  # Å, rms: what thermal motion and an atom's own response add to the probe
 
 NOTE = (
@@ -107,20 +108,23 @@ class Restored:
         Returns
         -------
         View
-            Object function and background as a lens without aberrations would show them, and the
-            image of a column in the frame as it was taken.
+            Object function and background as a lens without aberrations would show them, their mean
+            where the electrons tell no structure from it, and the image of a column in the frame as
+            it was taken.
         """
         from adatom.detect.atoms import View
         from adatom.detect.profile import make_profile
         from adatom.images.units import pixel_size
         from adatom.restore.imaging import show_object
+        from adatom.restore.structure import hide_untold
 
         path = self._maps[0]
         if "frame" in frame.coords:
             path = self.folder / "maps" / f"{int(frame.frame):06d}.zarr"
         maps = self._open(path)
-        sharp, smooth = (maps[name].to_numpy() for name in ("object_function", "background"))
-        seen = show_object(sharp, smooth, self._ideal).astype(np.float32)
+        sharp, smooth, log_ratio = (maps[name].to_numpy() for name in SHOWN)
+        seen = show_object(sharp, smooth, self._ideal)
+        seen = hide_untold(seen, log_ratio, self._step).astype(np.float32)
         step_y, step_x = pixel_size(frame)
         return View(frame.copy(data=seen), make_profile(self._spot, (step_y * step_x) ** 0.5))
 
@@ -162,6 +166,9 @@ class Restored:
         import xarray as xr
 
         try:
-            return xr.open_zarr(path, consolidated=False, **options)
+            maps = xr.open_zarr(path, consolidated=False, **options)
         except (OSError, KeyError, ValueError) as error:
             raise FileError(f"{path}: cannot be read ({error})") from error
+        if missing := {"image", *SHOWN} - set(maps):
+            raise FileError(f"{path}: must hold all maps of `restore` (missing {sorted(missing)})")
+        return maps
