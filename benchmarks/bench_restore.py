@@ -30,8 +30,16 @@ from adatom.core.workers import count_cores, run_jobs
 from adatom.detect.bounds import rare_label_bound
 from adatom.networks.restorer import load_restorer
 from adatom.networks.unet import UNet
-from restore_cases import Case, list_cases, measure_cases, print_cases
+from restore_cases import (
+    Case,
+    list_cases,
+    measure_cases,
+    measure_shipped,
+    print_cases,
+    print_shipped,
+)
 from restore_finders import (
+    FINDER,
     Training,
     count_invented,
     cross_validate,
@@ -48,7 +56,6 @@ from restore_finders import (
 from restore_goals import (
     ENOUGH,
     FIGURES,
-    FINDER,
     HIGHER,
     WRONG,
     Results,
@@ -138,6 +145,8 @@ def main() -> int:
     }
     found = measure_cases(cases, objects, finders, thresholds)
     print_cases(found, tuple(methods))
+    invented = measure_shipped(cases, CASE_DOSES, shipped[1], N_EXPOSURES)
+    print_shipped(invented)
     shown = {
         named[0]: restore(named, scenes[0], Exposure(SHOWN_DOSE, (0, 0)), out)[0].sharp
         for named in methods.items()
@@ -147,6 +156,7 @@ def main() -> int:
     missed = [] if options.quick else find_missed(results, bounds, found, needed)
     if options.json:
         told = {"bounds": bounds, "ratios": ratios, "labels": labels, "cases": found}
+        told["cases as shipped"] = invented
         write_json(options.json, figures, told | {"doses": needed, "missed": missed})
     print("missed:", "; ".join(missed) or "none")
     return int(bool(missed) and options.check)

@@ -102,10 +102,10 @@ def restore_still(still: Still, restorer: Restorer, figures: Path | None) -> dic
         write_figure(draw_restoration(found), figures / f"{still.name.replace(' ', '_')}.png")
     row |= {"pixel": float(image.x[1] - image.x[0]), "source": lens.source_size}
     row |= {name: getattr(lens, name) for name in ("defocus", "C12")}
-    told = ("gain", "reduced_chi_square", "is_supported", "share_beyond", "share_told")
-    return (
-        row | {name: found.attrs[name] for name in told} | {"electrons": float(found.image.mean())}
-    )
+    told = ("gain", "reduced_chi_square", "is_supported", "share_beyond")
+    row |= {name: found.attrs[name] for name in told}
+    row["share_structure"] = found.attrs.get("share_structure", np.nan)
+    return row | {"electrons": float(found.image.mean())}
 
 
 def find_lens(image: xr.DataArray, material: str) -> Microscope:

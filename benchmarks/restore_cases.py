@@ -12,10 +12,11 @@ from scipy import signal
 from scipy.spatial import cKDTree
 
 from adatom.core.random import make_child_rng
+from adatom.networks.model import load_model
 from adatom.networks.unet import UNet
-from restore_finders import Columns, find_classical, find_learned
+from restore_finders import FINDER, Columns, find_classical, find_learned, find_shipped
 from restore_images import NOISE, PIXEL, SEED, Field, Scene, load_scene
-from restore_methods import Found
+from restore_methods import Found, Method, look
 from restore_scores import RIM, see_ideally
 
 STEP, VACUUM = 0.5, 0.1  # of the mean of the sheet
@@ -112,6 +113,35 @@ def measure_cases(
     return rows
 
 
+def measure_shipped(
+    cases: list[Case], doses: tuple[float, ...], method: Method, n_exposures: int
+) -> list[dict]:
+    """What the shipped finder invents for 100 Å² in each case, means over exposures.
+
+    In the image; in what DeepSTEM shows; and in that with what no electrons tell.
+    """
+    model, rows = load_model(FINDER), []
+    for dose in doses:
+        for case in cases:
+            found = []
+            for number in range(n_exposures):
+                counts = case.scene.count(dose, case.key, number)
+                restored = method(counts, case.scene.probe)
+                views = (
+                    look("DeepSTEM", restored, counts, case.scene, is_hidden=hidden)
+                    for hidden in (True, False)
+                )
+                columns = (
+                    find_shipped(model, counts, case.scene, view).keep(model.card.threshold)
+                    for view in (None, *views)
+                )
+                found.append([count_untrue(each, case) for each in columns])
+            names = ("as taken", "restored", "restored, nothing hidden")
+            means = dict(zip(names, np.mean(found, 0).tolist(), strict=True))
+            rows.append({"dose": dose, "case": case.name} | means)
+    return rows
+
+
 def count_untrue(columns: Columns, case: Case) -> float:
     """Columns in the region that are none, for 100 Å²."""
     places = columns.places[columns.truth < 0]
@@ -138,6 +168,14 @@ def find_invented(rows: list[dict], name: str) -> list[str]:
         if more:
             missed.append(f"{name}: {row['case']} at {row['dose']:g}: more {', '.join(more)}")
     return missed
+
+
+def print_shipped(rows: list[dict]) -> None:
+    print(f"invented by {FINDER} for 100 Å²")
+    for row in rows:
+        cells = (f"{name} {row[name]:.1f}" for name in list(row)[2:])
+        print(f"{row['dose']:7g} {row['case']:10} {', '.join(cells)}")
+    print()
 
 
 def print_cases(rows: list[dict], methods: tuple[str, ...]) -> None:

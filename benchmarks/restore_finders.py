@@ -43,7 +43,8 @@ from restore_images import (
 from restore_methods import Found, Method, look
 from restore_scores import find_inner, list_hypotheses
 
-LABELS, SHIPPED = ("Mo", "S2", "S1"), ("M", "X2", "X1")  # of the networks made here; haadf-mx2
+FINDER = "haadf-mx2"
+LABELS, SHIPPED = ("Mo", "S2", "S1"), ("M", "X2", "X1")  # of the networks made here; of that one
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
 TOLERANCE, MIN_DISTANCE = 0.6, 1.0  # Å
 WIDTHS, BATCH, RATE, CROP = (8, 16, 32), 8, 4e-3, 64

@@ -7,6 +7,7 @@ import numpy as np
 from adatom.networks.model import load_model
 from restore_cases import find_invented
 from restore_finders import (
+    FINDER,
     cross_validate,
     find_shipped,
     keep_likely,
@@ -17,7 +18,6 @@ from restore_methods import JUDGED, Found
 from restore_scores import bootstrap, take_f1, take_mean, take_ratio, take_root
 
 DECIDED = (1e3, 3e3)  # doses at which something is asked
-FINDER = "haadf-mx2"
 WRONG = ", wrong probe"
 # How images become a figure. F1: right, found and true ones; ratio: a sum over a sum.
 FIGURES = {

@@ -8,11 +8,11 @@ that was shown nothing else than these. What DeepSTEM calls background is added 
 the other methods know no background: compared is all that scatters.
 
 Vacancies are looked for where `adatom analyze --restore` looks for columns: in the object as the
-same lens without aberrations would show it, and in its mean where no structure is told from that.
+same lens without aberrations would show it; of DeepSTEM in its mean where no structure is told.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -54,14 +54,21 @@ class Found:
     view: np.ndarray
 
 
-def look(name: str, restored: Restoration, counts: np.ndarray, scene: Scene) -> Found:
-    """Object by a method, and what the lens would show of it without aberrations."""
+def look(
+    name: str, restored: Restoration, counts: np.ndarray, scene: Scene, *, is_hidden: bool = True
+) -> Found:
+    """Object by a method, and what the lens would show of it without aberrations.
+
+    Of DeepSTEM the view shows the mean where the electrons tell no structure, if it `is_hidden`.
+    """
     sharp = restored.sharpen() + restored.background
     if name == RAW:
         return Found(sharp, sharp)
     view = show_object(restored.object_function, restored.background, make_ideal(scene))
-    log_ratio = weigh_structure(counts, restored.reconvolved, PIXEL)
-    return Found(sharp, hide_untold(view, log_ratio, PIXEL))
+    if is_hidden and name.startswith("DeepSTEM"):
+        told = weigh_structure(counts, restored.reconvolved, restored.background, PIXEL)
+        view = hide_untold(view, told, PIXEL)
+    return Found(sharp, view)
 
 
 def make_ideal(scene: Scene) -> np.ndarray:
@@ -112,8 +119,7 @@ def restore_bragg(counts: np.ndarray, probe: np.ndarray) -> Restoration:
     views = view_probe(spot, counts.shape)
     found = counts.mean() + find_lattice(image, views, torch.zeros(1))[0].numpy()
     spot_px = float(views.spot_area / (2 * torch.pi)) ** 0.5
-    restored = Restoration(found, found, spot_px=spot_px)
-    return replace(restored, reconvolved=show_object(restored.sharpen(), 0, probe))
+    return Restoration(found, counts.astype(float), spot_px=spot_px)
 
 
 def restore_variation(counts: np.ndarray, probe: np.ndarray) -> Restoration:

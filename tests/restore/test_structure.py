@@ -1,58 +1,103 @@
-"""What a column adds to the likelihood is known; flat images show nothing."""
+"""What a column adds to the likelihood is known; neither guesses nor learned noise count."""
 
 import numpy as np
 import pytest
 
-from adatom.restore.structure import TOLD, UNTOLD, hide_untold, weigh_structure
+from adatom.restore.structure import MOST, TOLD, UNTOLD, hide_untold, weigh_structure
 
 PIXEL = 0.2
 MIDDLE = (40, 40)
+SIDE = 81
 
 
-def make_column(n_electrons, background):
-    """One column, 0.5 Å wide, on a flat background; and its signal-to-noise ratio, squared."""
-    y, x = np.mgrid[:81, :81]
-    square = ((y - MIDDLE[0]) ** 2 + (x - MIDDLE[1]) ** 2) * PIXEL**2
-    spot = n_electrons * np.exp(-square / (2 * 0.5**2)) / (2 * np.pi * (0.5 / PIXEL) ** 2)
-    return background + spot, lambda noise: float((spot**2 / (background + noise)).sum())
+def make_columns(places, electrons, background=1000.0):
+    """Columns of 0.5 Å on a flat background."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    square = [((y - i) ** 2 + (x - j) ** 2) * PIXEL**2 for i, j in places]
+    spots = electrons * np.exp(-np.array(square) / (2 * 0.5**2)) / (2 * np.pi * (0.5 / PIXEL) ** 2)
+    return background + spots.sum(axis=0)
 
 
-@pytest.mark.parametrize("read_noise", [0.0, 20.0])
-def test_a_column_gives_half_the_square_of_its_signal_to_noise_ratio(read_noise):
-    expected, find_square = make_column(2500.0, 1000.0)
-    half = find_square(read_noise**2) / 2
-    assert 20 < half < 60
-    # A Gaussian of 0.5 Å in a window of 2 Å: 3 % are lost by the weights, and by what the mean
-    # holds of the column itself twice 2 * 0.25 / (0.25 + 4.25), less the square of that mean.
-    assert weigh_structure(expected, expected, PIXEL, read_noise=read_noise)[MIDDLE] == (
-        pytest.approx((0.97 - 2 / 9 + 0.04) * half, rel=0.03)
-    )
-    rng, found = np.random.default_rng(3), []
-    for _ in range(50):
-        image = rng.poisson(expected) + read_noise * rng.standard_normal(expected.shape)
-        found.append(weigh_structure(image, expected, PIXEL, read_noise=read_noise)[MIDDLE])
-    # The ratio of an image varies by its root times two: the lower of the two is lower on average.
-    assert 0.45 * half < np.mean(found) < 0.8 * half
+def weigh(counts, expected, background=1000.0, read_noise=0.0):
+    smooth = np.full(expected.shape, background)
+    return weigh_structure(counts, expected, smooth, PIXEL, read_noise=read_noise)
 
 
-def test_neither_invented_structure_nor_learned_noise_counts():
-    expected, _ = make_column(2500.0, 1000.0)
+@pytest.mark.parametrize("noise", [0.0, 20.0])
+def test_a_column_gives_half_the_square_of_its_signal_to_noise_ratio(noise):
+    # Faint, so that it weighs as it is. A Gaussian of 0.5 Å in a window of 2 Å: 3 % are lost by the
+    # weights, 2/9 by what its mean holds of it twice, 4 % come back as the square of that mean.
+    expected = make_columns([MIDDLE], 500.0)
+    half = ((expected - 1000) ** 2 / (1000 + noise**2)).sum() / 2
+    known = (0.97 - 2 / 9 + 0.04) * half
+    assert 0.8 < known < MOST / 4  # of the window of one column
+    assert weigh(expected, expected, read_noise=noise)[MIDDLE] == pytest.approx(known, rel=0.02)
+    # The ratio of an image varies by the root of twice that: so the mean of the lower is known.
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(400):
+        image = rng.poisson(expected) + noise * rng.standard_normal(expected.shape)
+        found.append(weigh(image, expected, read_noise=noise)[MIDDLE])
+    spread = np.sqrt(2 * known)
+    assert np.mean(found) == pytest.approx(known - spread / np.sqrt(2 * np.pi), abs=0.15 * spread)
+
+
+def test_a_guess_is_not_told_by_electrons_that_know_nothing_of_it():
+    expected = make_columns([MIDDLE], 500.0)
     rng = np.random.default_rng(4)
-    flat = rng.poisson(np.full(expected.shape, 1000.0)).astype(float)
-    assert weigh_structure(flat, expected, PIXEL)[MIDDLE] < 0
-    traces = 1000 + 0.05 * (flat - 1000)  # 5 % of all noise: told by this image, at 625 pixels
-    assert 0 < weigh_structure(flat, traces, PIXEL)[MIDDLE] < 0.002 * 625
-    assert weigh_structure(np.full_like(flat, 1000.0), np.full_like(flat, 1000.0), PIXEL).max() == 0
+    flat = rng.poisson(np.full((100, SIDE, SIDE), 1000.0))
+    found = [weigh(image, expected)[MIDDLE] for image in flat]
+    known = weigh(expected, expected)[MIDDLE]  # then without: the same, below 0
+    assert np.mean(found) == pytest.approx(-known, abs=0.5 * known)
+
+
+def test_an_object_that_follows_a_little_of_all_noise_tells_nothing():
+    rng = np.random.default_rng(5)
+    flat = rng.poisson(np.full((SIDE, SIDE), 1000.0)).astype(float)
+    traces = 1000 + 0.05 * (flat - 1000)
+    n_pixels = 2 * np.pi * (2 / PIXEL) ** 2
+    # By itself the image has 0.05 of a half for each pixel twice, less the square.
+    alone = (flat * np.log(traces / 1000) - traces + 1000).sum() * n_pixels / flat.size
+    assert alone == pytest.approx(0.05 * n_pixels, rel=0.1)
+    assert weigh(flat, traces)[MIDDLE] == pytest.approx(0.05**2 / 2 * n_pixels, rel=0.2)
+
+
+def test_strong_columns_do_not_speak_for_what_lies_beside_them():
+    line = [(i, 10) for i in range(0, SIDE, 13)]
+    expected = make_columns(line, 50000.0)
+    found = weigh(expected, expected)
+    assert 0.2 * MOST < found[:, 10].min() < found[:, 10].max() < MOST
+    assert found[:, 50].max() < UNTOLD  # 8 Å away, where 3e-4 of the ratio of 16,000 would be left
+    alone = make_columns([MIDDLE], 50000.0)
+    assert weigh(alone, alone)[MIDDLE] > TOLD
+
+
+def test_steps_and_slopes_of_the_background_are_no_structure():
+    y, x = np.mgrid[:SIDE, :SIDE]
+    background = 1000.0 + 500 * (x > 40) + 3 * y
+    counts = np.random.default_rng(6).poisson(background)
+    assert weigh_structure(counts, background, background, PIXEL).max() == pytest.approx(0)
+
+
+def test_a_border_has_half_the_electrons_and_not_twice():
+    inside, rim = (make_columns([place], 500.0) for place in (MIDDLE, (0, 40)))
+    at_rim = weigh(rim, rim)[0, 40] / weigh(inside, inside)[MIDDLE]
+    row = PIXEL / (0.5 * np.sqrt(np.pi))  # share of a square's light in the row of its middle
+    assert at_rim == pytest.approx(0.5 + row / 2, abs=0.02)
 
 
 def test_the_window_is_in_angstrom():
-    expected, _ = make_column(2000.0, 10.0)
-    found = weigh_structure(expected, expected, PIXEL)
-    far = (MIDDLE[0], MIDDLE[1] + 20)  # 4 Å, two standard deviations
-    assert found[far] / found[MIDDLE] == pytest.approx(np.exp(-2), rel=0.3)
+    expected = make_columns([MIDDLE], 500.0)
+    found = weigh(expected, expected)[MIDDLE]
     blocks = expected[:80, :80].reshape(40, 2, 40, 2).sum(axis=(1, 3))  # the same in coarse pixels
-    coarse = weigh_structure(blocks, blocks, 2 * PIXEL)
-    assert coarse[20, 20] == pytest.approx(found[MIDDLE], rel=0.05)
+    coarse = weigh_structure(blocks, blocks, np.full(blocks.shape, 4000.0), 2 * PIXEL)
+    spread = 0.5**2 / (0.5**2 + (2 * PIXEL) ** 2 / 12)  # by pixels that are large
+    assert coarse[20, 20] == pytest.approx(spread * found, rel=0.02)
+
+
+def test_no_electrons_tell_nothing():
+    nothing = np.zeros((40, 40))
+    assert weigh_structure(nothing, nothing, nothing, PIXEL).max() == pytest.approx(0)
 
 
 def test_what_is_not_told_is_shown_as_its_mean():

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from adatom.plots.style import TEXT_SIZE, draw_scale_bar
+from adatom.restore.structure import TOLD
 
 WORST = 4.0  # standard deviations at the ends of the colors of the residual
 SIDE = 3.0  # inch
@@ -24,7 +25,7 @@ def draw_restoration(found: xr.Dataset) -> Axes:
     -------
     Axes
         Of the object function; its figure holds all four. Image and reconvolved image have the same
-        gray levels.
+        gray levels. An outline shows where electrons tell structure, if they do not everywhere.
     """
     n_y, n_x = found["image"].shape
     figure = Figure(figsize=(4 * SIDE, SIDE * n_y / n_x + 0.5), layout="constrained")
@@ -48,7 +49,16 @@ def draw_restoration(found: xr.Dataset) -> Axes:
     )
     for ax, (name, title, unit, colors) in zip(axes, panels, strict=True):
         _draw_panel(ax, found[name], title, unit, colors)
+    if "structure" in found and float(found["structure"].min()) < TOLD:
+        _outline(axes[1], found["structure"])
     return axes[1]
+
+
+def _outline(ax: Axes, structure: xr.DataArray) -> None:
+    """Where electrons tell columns from their mean, of an image in which they do not everywhere."""
+    places = (structure["x"].to_numpy(), structure["y"].to_numpy())
+    ax.contour(*places, structure.to_numpy(), levels=[TOLD], colors="w", linewidths=0.8)
+    ax.set_title("object function; outlined: told by electrons", fontsize=TEXT_SIZE)
 
 
 def _describe(found: xr.Dataset) -> str:

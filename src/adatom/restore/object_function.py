@@ -62,11 +62,11 @@ def restore_image(
     Dataset
         Over (y, x), electrons per pixel: `object_function`, `background`, `reconvolved` (what the
         image should be), `image` (in electrons), `residual` (image less that, in standard
-        deviations), `beyond` (the part of the object function that no image holds), `log_ratio`
-        (how the electrons tell its structure from a mean: `weigh_structure`), with `others`
+        deviations), `beyond` (the part of the object function that no image holds), with `others`
         `object_function_err`. Attributes: `gain`, `offset`, `reduced_chi_square`, `is_supported`
-        (1, 0, or -1 where the noise is not that of electrons), `share_beyond`, `share_told` (of the
-        image, where structure is told), `cutoff` (1/Å).
+        (1, 0, or -1 where the noise is not that of electrons), `share_beyond`, `cutoff` (1/Å). By
+        `deepstem` and from electrons also `structure` (how they tell columns from their mean:
+        `weigh_structure`) and `share_structure` (of the image, where they do).
 
     Raises
     ------
@@ -90,7 +90,6 @@ def restore_image(
     support = judge_support(
         counts, found.reconvolved, spot, config=SupportConfig(read_noise=config.read_noise)
     )
-    log_ratio = weigh_structure(counts, found.reconvolved, step, read_noise=config.read_noise)
     maps = {
         "object_function": found.object_function,
         "background": np.broadcast_to(found.background, counts.shape),
@@ -98,13 +97,17 @@ def restore_image(
         "image": counts,
         "residual": support.residual,
         "beyond": band.beyond,
-        "log_ratio": log_ratio,
     }
     if others:
         spots = (make_point_image(other, N_PROBE, step) for other in others)
         drawn = [_restore(counts, each, restorer, config, rng).object_function for each in spots]
         maps["object_function_err"] = np.std(drawn, axis=0, ddof=1 if len(drawn) > 1 else 0)
-    is_known = gain.is_poisson and gain.is_white
+    is_known, told = gain.is_poisson and gain.is_white, {}
+    if is_known and config.method == "deepstem":
+        maps["structure"] = weigh_structure(
+            counts, found.reconvolved, maps["background"], step, read_noise=config.read_noise
+        )
+        told["share_structure"] = float(np.mean(maps["structure"] > TOLD))
     return _to_dataset(maps, image, step).assign_attrs(
         method=config.method,
         gain=gain.gain,
@@ -112,9 +115,9 @@ def restore_image(
         reduced_chi_square=support.reduced_chi_square,
         is_supported=int(support.is_supported) if is_known else -1,
         share_beyond=band.share_beyond,
-        share_told=float(np.mean(log_ratio > TOLD)),
         cutoff=cutoff,
         energy_eV=float(microscope.energy_eV),  # type: ignore[arg-type]
+        **told,
     )
 
 
@@ -287,5 +290,6 @@ def _to_dataset(maps: dict[str, np.ndarray], image: xr.DataArray, step: float) -
         for name, values in maps.items()
     }
     variables["residual"][2]["units"] = "standard deviations"
-    variables["log_ratio"][2]["units"] = "1"
+    if "structure" in variables:
+        variables["structure"][2]["units"] = "1"
     return xr.Dataset(variables, coords=places)

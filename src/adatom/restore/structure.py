@@ -4,21 +4,30 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 WINDOW = 2.0  # Å, standard deviation: about a column and its neighbors
-UNTOLD, TOLD = 0.5, 1.5  # log-likelihood ratios between which what is shown fades in
-_LEAST_MEAN = 1e-3  # electrons of a pixel
+COLUMN = 1.0  # Å, the same for one column
+UNTOLD, TOLD = 0.3, 1.0  # log-likelihood ratios between which what is shown fades in
+MOST = 6 * TOLD  # of a window of strong columns, of which one alone has a third
+LEAST_SHARE = 1e-3  # of the mean electrons of a pixel
 
 
 def weigh_structure(
-    image: np.ndarray, expected: np.ndarray, pixel_size: float, *, read_noise: float = 0.0
+    counts: np.ndarray,
+    expected: np.ndarray,
+    background: np.ndarray,
+    pixel_size: float,
+    *,
+    read_noise: float = 0.0,
 ) -> np.ndarray:
-    """Log-likelihood ratio of the structure of an object to its mean, in a window around a pixel.
+    """Log-likelihood ratio of the columns of an object to their mean, in a window around a pixel.
 
     Parameters
     ----------
-    image : (H, W) array
+    counts : (H, W) array
         Electrons per pixel.
     expected : (H, W) array
-        What the image should be by the object: `Restoration.reconvolved`.
+        What they should be by object and background: `Restoration.reconvolved`.
+    background : (H, W) array
+        What comes from no column, electrons per pixel.
     pixel_size : float
         Å per pixel.
     read_noise : float
@@ -27,30 +36,40 @@ def weigh_structure(
     Returns
     -------
     (H, W) array
-        The lower of the ratio of this image, and of what it should be if the object were right.
+        The lower of the ratio of these electrons, and of those that the object lets expect; at most
+        6.
 
     Notes
     -----
-    A pixel of n electrons adds n ln(μ/m) - μ + m to the ratio, with μ expected and m the mean of μ
-    in a Gaussian window of 2 Å; if the object were right, n would be μ. Both are summed in that
-    window, of weight 1 in its middle. Read noise σ counts as σ² more electrons in n, μ and m, of
-    which the Poisson distribution has the same variance. Structure k standard deviations above the
-    noise gives k²/2 in both. Invented structure is expected to tell itself, and does not. An object
-    that has learned noise, a little of it everywhere, finds itself told, and should not be: from
-    its faint traces nothing is to be expected. In flat images the lower of the two is below 0.7 in
-    95 % of the windows up to 10 electrons in a pixel of 0.2 Å (but 1.4 by a lens of large
-    aberrations), in sheets of MoS2 it is above 0.9 at 300 e/Å² and above 9 at 1000 (DeepSTEM,
-    images of the linear model).
+    A pixel of n electrons adds n ln(μ/m) - μ + m, with μ expected and m the background and the mean
+    of all else in a Gaussian window of 2 Å (standard deviation); if the object is right, n is μ on
+    average. Both are summed in that window, of weight 1 in its middle, which ends at the border of
+    the image. Read noise σ counts as σ² more electrons in n, μ and m, of which the Poisson
+    distribution has the same variance (Snyder et al., J. Opt. Soc. Am. A 10 (1993) 1014).
+
+    Structure k standard deviations above the noise gives k²/2 in both, less what its own mean
+    holds of it. Invented structure lets a ratio be expected that its electrons do not have. An
+    object that follows a little of all noise has the ratio of these electrons, but lets none be
+    expected from its faint traces. (An object that was fitted to the electrons as far as it goes,
+    as by classical methods, has both: to be judged by electrons that it has not seen.)
+
+    Where columns tell more than 6 in a window they weigh less, lest those at the edge of a sheet
+    speak for all the vacuum beside it.
     """
     sigma, more = WINDOW / pixel_size, read_noise**2
-    mean = np.maximum(expected, _LEAST_MEAN)
-    smooth = gaussian_filter(mean, sigma, mode="reflect")
-    ratio = np.log((mean + more) / (smooth + more))
-    told, foretold = (
-        gaussian_filter((electrons + more) * ratio - mean + smooth, sigma, mode="reflect")
-        for electrons in (image, mean)
+    least = LEAST_SHARE * max(float(counts.mean()), 0.0) + 1e-12
+    mean, smooth = (
+        np.maximum(each, least) + more
+        for each in (expected, background + _average(expected - background, sigma))
     )
-    return np.minimum(told, foretold) * 2 * np.pi * sigma**2
+    ratio, lost = np.log(mean / smooth), mean - smooth
+    told, foretold = (counts + more) * ratio - lost, mean * ratio - lost
+    area = 2 * np.pi * sigma**2
+    most = np.maximum(_average(foretold, COLUMN / pixel_size) * area, MOST)
+    sums = (
+        gaussian_filter(each * MOST / most, sigma, mode="constant") for each in (told, foretold)
+    )
+    return np.minimum(*sums) * area
 
 
 def hide_untold(view: np.ndarray, log_ratio: np.ndarray, pixel_size: float) -> np.ndarray:
@@ -68,8 +87,14 @@ def hide_untold(view: np.ndarray, log_ratio: np.ndarray, pixel_size: float) -> n
     Returns
     -------
     (H, W) array
-        The view where the ratio is above 1.5, its mean in a window of 2 Å below 0.5, and between
-        the two a mixture.
+        The view where the ratio is above 1, its mean in a Gaussian window of 2 Å below 0.3, and
+        between the two a mixture.
     """
     share = np.clip((log_ratio - UNTOLD) / (TOLD - UNTOLD), 0, 1)
-    return share * view + (1 - share) * gaussian_filter(view, WINDOW / pixel_size, mode="reflect")
+    return share * view + (1 - share) * _average(view, WINDOW / pixel_size)
+
+
+def _average(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Mean in a Gaussian window that ends at the border."""
+    weight = gaussian_filter(np.ones(values.shape), sigma, mode="constant")
+    return gaussian_filter(values, sigma, mode="constant") / weight

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MODEL = "deepstem"
 N_DRAWN = 8  # probes from the covariance of a tableau
 N_STEPS = 600  # on the user's own images
-LEAST_TOLD = 0.05  # of an image; noise alone may seem to be told in some percent
+LEAST_STRUCTURE = 0.05  # of an image, below which a user is warned
 N_LEARNT = 16  # frames of a movie that are learned from
 
 
@@ -309,8 +309,8 @@ def _find_restorer(
 
 
 def _summarize(found: "xr.Dataset") -> dict[str, Any]:
-    names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "share_told")
-    return {name: found.attrs[name] for name in (*names, "cutoff")}
+    names = ("gain", "offset", "reduced_chi_square", "is_supported", "share_beyond", "cutoff")
+    return {name: found.attrs[name] for name in (*names, "share_structure") if name in found.attrs}
 
 
 def _make_brief(
@@ -340,8 +340,8 @@ def _make_brief(
                 table,
                 "Gain: gray levels per electron; supported: 1 if the residual is noise alone, -1 "
                 "if the noise tells nothing; share beyond: of the power, beyond the band limit "
-                "(cutoff, 1/Å); share told: of the image, where electrons tell structure from a "
-                "mean.",
+                "(cutoff, 1/Å); share structure: of the image, where electrons tell columns from "
+                "their mean.",
             ),
             BriefTable(
                 "Microscope",
@@ -361,7 +361,7 @@ def _find_doubts(results: list[dict[str, Any]]) -> tuple[str, ...]:
     of = "" if n_frames == 1 else f" in {{}} of {n_frames} frames"
     n_wrong = sum(found["is_supported"] == 0 for found in results)
     n_unknown = sum(found["is_supported"] == -1 for found in results)
-    n_untold = sum(found["share_told"] < LEAST_TOLD for found in results)
+    shares = [found.get("share_structure", 1.0) for found in results]
     if n_wrong:
         warnings.append(
             "the residual is more than noise: probe or object function are not what the image "
@@ -372,9 +372,10 @@ def _find_doubts(results: list[dict[str, Any]]) -> tuple[str, ...]:
             "the noise is not that of counted electrons, as of a filtered image: no verdict of the "
             "residual" + of.format(n_unknown)
         )
-    if n_untold:
+    if min(shares) < LEAST_STRUCTURE:
+        n_few = sum(share < LEAST_STRUCTURE for share in shares)
         warnings.append(
-            f"electrons tell structure from a mean in less than {LEAST_TOLD:.0%} of the image; "
-            "elsewhere what the object function shows is a guess" + of.format(n_untold)
+            f"the electrons tell structure from its mean in {min(shares):.1%} of the image; the "
+            "rest of the object function is a guess" + of.format(n_few)
         )
     return tuple(warnings)

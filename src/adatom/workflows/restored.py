@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from adatom.detect.atoms import View
     from adatom.optics.microscope import Microscope
 
-SHOWN = ("object_function", "background", "log_ratio")  # maps that a view is made of
+LEAST_HIDDEN = 0.01  # of the image, of which a user is told
 ATOM = 0.13  # Å, rms: what thermal motion and an atom's own response add to the probe
 
 NOTE = (
     "Columns were looked for in a restored object function, which the figures show without "
     "aberrations; scores were calibrated on images as they are taken."
+)
+HIDDEN = (
+    " Where the electrons tell no structure from a mean, {:.0%} of {}, its mean is shown and no "
+    "columns can be found."
 )
 
 
@@ -94,7 +98,7 @@ class Restored:
             units="electrons" if is_counted else "arbitrary",
             source=self.record["input"]["name"],
             pixel_size_source="header",
-            note=NOTE,
+            note=NOTE + self._describe_hidden(),
         )
 
     def view(self, frame: "xr.DataArray") -> "View":
@@ -122,11 +126,20 @@ class Restored:
         if "frame" in frame.coords:
             path = self.folder / "maps" / f"{int(frame.frame):06d}.zarr"
         maps = self._open(path)
-        sharp, smooth, log_ratio = (maps[name].to_numpy() for name in SHOWN)
+        sharp, smooth = (maps[name].to_numpy() for name in ("object_function", "background"))
         seen = show_object(sharp, smooth, self._ideal)
-        seen = hide_untold(seen, log_ratio, self._step).astype(np.float32)
+        if "structure" in maps:
+            seen = hide_untold(seen, maps["structure"].to_numpy(), self._step)
         step_y, step_x = pixel_size(frame)
-        return View(frame.copy(data=seen), make_profile(self._spot, (step_y * step_x) ** 0.5))
+        image = frame.copy(data=seen.astype(np.float32))
+        return View(image, make_profile(self._spot, (step_y * step_x) ** 0.5))
+
+    def _describe_hidden(self) -> str:
+        shares = [frame.get("share_structure", 1.0) for frame in self.record["summary"]["frames"]]
+        hidden = 1 - float(np.mean(shares))
+        if hidden < LEAST_HIDDEN:
+            return ""
+        return HIDDEN.format(hidden, "the image" if len(shares) == 1 else "the frames")
 
     @cached_property
     def _microscope(self) -> "Microscope":
@@ -166,9 +179,6 @@ class Restored:
         import xarray as xr
 
         try:
-            maps = xr.open_zarr(path, consolidated=False, **options)
+            return xr.open_zarr(path, consolidated=False, **options)
         except (OSError, KeyError, ValueError) as error:
             raise FileError(f"{path}: cannot be read ({error})") from error
-        if missing := {"image", *SHOWN} - set(maps):
-            raise FileError(f"{path}: must hold all maps of `restore` (missing {sorted(missing)})")
-        return maps
