@@ -5,7 +5,7 @@ model), 60 and 80 kV, residual aberrations, a rotated scan that jitters and drif
 1e2 to 1e5 e/Å² (`restore_images.py`). Every method knows the dose and the probe of a tableau; at
 1e3 to 1e4 e/Å² also a probe by a tableau of twice its errors. PSNR and SSIM compare objects in the
 band 2α/λ, in electrons, no gain fitted; PSNR also after a common shift is taken off. Vacancies are
-looked for by a classical finder, and by a network that learned on the output of the method
+looked for by a classical finder, and by three networks that learned on the output of the method
 (`restore_finders.py`); their bound is that of a likelihood ratio, which is also taken of the
 electrons themselves. Steps, edges, and images without columns: `restore_cases.py`. Intervals: 95 %.
 
@@ -29,7 +29,6 @@ from adatom.core.progress import show_progress
 from adatom.core.workers import count_cores, run_jobs
 from adatom.detect.bounds import rare_label_bound
 from adatom.networks.restorer import load_restorer
-from adatom.networks.unet import UNet
 from restore_cases import (
     Case,
     list_cases,
@@ -40,6 +39,7 @@ from restore_cases import (
 )
 from restore_finders import (
     FINDER,
+    Finder,
     Training,
     count_invented,
     cross_validate,
@@ -251,7 +251,7 @@ def measure(
     scenes: list[Scene],
     doses: tuple[float, ...],
     methods: dict[str, Method],
-    finders: dict[str, UNet],
+    finders: dict[str, Finder],
     out: Path,
 ) -> tuple[Results, Thresholds]:
     """Figures of all images by each method at each dose, and what counts as a column."""
@@ -279,7 +279,7 @@ def measure(
 
 
 def measure_method(
-    found: list[Found], scenes: list[Scene], dose: float, finder: UNet
+    found: list[Found], scenes: list[Scene], dose: float, finder: Finder
 ) -> tuple[Rows, tuple[float, float]]:
     """All figures of one method at one dose; the thresholds of a column of both finders."""
     pairs = [(each.sharp, scene) for each, scene in zip(found, scenes, strict=True)]

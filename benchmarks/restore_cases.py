@@ -13,8 +13,7 @@ from scipy.spatial import cKDTree
 
 from adatom.core.random import make_child_rng
 from adatom.networks.model import load_model
-from adatom.networks.unet import UNet
-from restore_finders import FINDER, Columns, find_classical, find_learned, find_shipped
+from restore_finders import FINDER, Columns, Finder, find_classical, find_learned, find_shipped
 from restore_images import NOISE, PIXEL, SEED, Field, Scene, load_scene
 from restore_methods import Found, Method, look
 from restore_scores import RIM, see_ideally
@@ -90,7 +89,7 @@ def empty(sheet: Scene, expected: np.ndarray) -> Scene:
 def measure_cases(
     cases: list[Case],
     objects: dict[tuple[float, str, str], list[Found]],
-    finders: dict[str, UNet],
+    finders: dict[str, Finder],
     thresholds: dict[tuple[float, str], tuple[float, float]],
 ) -> list[dict]:
     """What each method invents in each case, means over exposures."""

@@ -44,6 +44,7 @@ from restore_methods import Found, Method, look
 from restore_scores import find_inner, list_hypotheses
 
 FINDER = "haadf-mx2"
+N_NETWORKS = 3  # of a method, lest the chances of learning decide which is ahead
 LABELS, SHIPPED = ("Mo", "S2", "S1"), ("M", "X2", "X1")  # of the networks made here; of that one
 BLOB, SITE = 0.5, 0.4  # Å: Gaussians of the peaks and of the window at a site
 TOLERANCE, MIN_DISTANCE = 0.6, 1.0  # Å
@@ -269,19 +270,33 @@ def normalize(view: np.ndarray, dose: float) -> np.ndarray:
     return np.stack([(view - view.mean()) / max(view.std(), 1e-12), level]).astype(np.float32)
 
 
-def load_finder(name: str, method: Method, folder: Path, field: Field, training: Training) -> UNet:
-    """Network of a method from its file; learned and kept there if it is missing."""
-    torch.manual_seed(SEED)
-    network = UNet(1 + len(LABELS), WIDTHS, n_inputs=2)
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        learn(network, *make_examples(name, method, folder, field, training), training.n_steps)
-        part = path.with_suffix(".part")
-        save_file(network.state_dict(), part)
-        part.rename(path)
-    network.load_state_dict(load_file(path))
-    return network.eval()
+class Finder(torch.nn.ModuleList):
+    """Networks whose probabilities are averaged."""
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Probability of each class, (N, classes, H, W)."""
+        return torch.stack([torch.softmax(network(views), 1) for network in self]).mean(0)
+
+
+def load_finder(
+    name: str, method: Method, folder: Path, field: Field, training: Training
+) -> Finder:
+    """Networks of a method from their files; learned and kept there if they are missing."""
+    finder = Finder()
+    for number in range(N_NETWORKS):
+        torch.manual_seed(SEED + number)
+        network = UNet(1 + len(LABELS), WIDTHS, n_inputs=2)
+        path = folder / f"{name}_{number}.safetensors"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            examples = make_examples(name, method, folder, field, training)
+            learn(network, *examples, training.n_steps, seed=SEED + number)
+            part = path.with_suffix(".part")
+            save_file(network.state_dict(), part)
+            part.rename(path)
+        network.load_state_dict(load_file(path))
+        finder.append(network)
+    return finder.eval()
 
 
 def make_examples(
@@ -306,9 +321,11 @@ def make_examples(
     return np.array(inputs), np.array(targets)
 
 
-def learn(network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int) -> None:
+def learn(
+    network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int, *, seed: int
+) -> None:
     """Train on parts of the examples, flipped and turned."""
-    rng = make_child_rng(SEED, LINEAR)
+    rng = make_child_rng(seed, LINEAR)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=n_steps)
     pairs = torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -327,10 +344,9 @@ def learn(network: UNet, inputs: np.ndarray, targets: np.ndarray, n_steps: int) 
         schedule.step()
 
 
-def find_learned(network: UNet, view: np.ndarray, dose: float, scene: Scene) -> Columns:
-    """Columns by the network of a method."""
+def find_learned(finder: Finder, view: np.ndarray, dose: float, scene: Scene) -> Columns:
+    """Columns by the networks of a method."""
     with torch.inference_mode():
-        logits = network(torch.from_numpy(normalize(view, dose))[None])
-    maps = torch.softmax(logits, 1)[0].numpy()
+        maps = finder(torch.from_numpy(normalize(view, dose))[None])[0].numpy()
     peaks = find_peaks(maps, PIXEL, threshold=0.3, min_distance=MIN_DISTANCE)
     return match_columns(peaks.positions, peaks.column, peaks.shares, scene)
