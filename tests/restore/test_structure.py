@@ -56,7 +56,7 @@ def test_an_object_that_follows_a_little_of_all_noise_tells_nothing():
     flat = rng.poisson(np.full((SIDE, SIDE), 1000.0)).astype(float)
     traces = 1000 + 0.05 * (flat - 1000)
     n_pixels = 2 * np.pi * (2 / PIXEL) ** 2
-    # By itself the image has 0.05 of a half for each pixel twice, less the square.
+    # A share s of its noise gives a pixel of the image s - s²/2 on average, and lets expect s²/2.
     alone = (flat * np.log(traces / 1000) - traces + 1000).sum() * n_pixels / flat.size
     assert alone == pytest.approx(0.05 * n_pixels, rel=0.1)
     assert weigh(flat, traces)[MIDDLE] == pytest.approx(0.05**2 / 2 * n_pixels, rel=0.2)

@@ -106,10 +106,10 @@ def test_no_structure_is_shown_where_the_electrons_tell_none(folder, tmp_path, c
     fine, left = (image - gaussian_filter(image, 10) for image in (guessed, shown))
     assert fine.std() > 0.1  # structure that is a guess
     assert left.std() < 0.25 * fine.std()  # what a mean over 2 Å varies
-    assert "100% of the image, its mean is shown" in restored.read_electrons().attrs["note"]
+    assert "in 100% of the image, the mean is shown" in restored.read_electrons().attrs["note"]
     sheet = Restored(folder / "still.adatom")
     assert sheet.record["summary"]["share_structure"] > 0.99
-    assert "its mean is shown" not in sheet.read_electrons().attrs["note"]
+    assert "the mean is shown" not in sheet.read_electrons().attrs["note"]
 
 
 def test_a_movie_keeps_the_numbers_of_its_frames(folder, tmp_path):

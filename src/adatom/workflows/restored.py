@@ -23,8 +23,8 @@ NOTE = (
     "aberrations; scores were calibrated on images as they are taken."
 )
 HIDDEN = (
-    " Where the electrons tell no structure from a mean, {:.0%} of {}, its mean is shown and no "
-    "columns can be found."
+    " Where the electrons hardly tell structure from its mean, in {:.0%} of {}, the mean is shown, "
+    "in part or whole, and columns may be missed."
 )
 
 
